@@ -5,20 +5,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from app.pipeline.limits import Limits
 from app.pipeline.results import Analysis
 
 Stage = Literal["read", "stitch", "segment", "classify", "measure"]
 Progress = Callable[[Stage, float], None]
 """Called with the stage and the fraction of the whole done; may raise to stop the analysis."""
-
-
-@dataclass(frozen=True)
-class Limits:
-    """How much a recording may hold; beyond it is `errors.TooLarge`, before the work is done."""
-
-    max_frames: int = 2_500
-    max_decoded_pixels: int = 4_000_000_000
-    max_strip_columns: int = 2_000_000
 
 
 @dataclass(frozen=True)
