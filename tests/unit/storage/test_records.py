@@ -1,0 +1,126 @@
+"""Records keep their order, their state and their uniqueness."""
+
+from pathlib import Path
+
+import pytest
+
+from app.storage.records import Records, Request, new_id
+
+
+@pytest.fixture
+def records(tmp_path: Path):
+    store = Records.in_file(tmp_path / "records.sqlite")
+    yield store
+    store.close()
+
+
+def request(fingerprint: str = "f", *, acknowledged: bool = True) -> Request:
+    return Request(
+        fingerprint=fingerprint,
+        acknowledged=acknowledged,
+        file_name="m.dcm",
+        size_bytes=7,
+        sha256="0" * 64,
+        body_mass_g=25.0,
+        profile="robust",
+        figures=True,
+    )
+
+
+def test_a_record_comes_back_after_a_restart(tmp_path: Path) -> None:
+    first = Records.in_file(tmp_path / "r.sqlite")
+    made = first.add("a", request())
+    first.close()
+    second = Records.in_file(tmp_path / "r.sqlite")
+    assert second.get("a") == made
+    assert made.created_at.utcoffset() is not None
+    second.close()
+
+
+def test_one_fingerprint_is_one_analysis_until_it_fails(records: Records) -> None:
+    assert records.add("a", request()).id == "a"
+    assert records.add("b", request()).id == "a"
+    records.start("a")
+    records.succeed("a", 1.0)
+    assert records.add("c", request()).id == "a"
+    records.remove("a")
+    records.add("d", request())
+    records.fail("d", "too_short", "…")
+    assert records.add("e", request()).id == "e"
+
+
+def test_pages_go_from_new_to_old(records: Records) -> None:
+    for n in range(5):
+        records.add(f"a{n}", request(f"f{n}"))
+    first = records.page(2)
+    second = records.page(3, before=first[-1].number)
+    assert [record.id for record in [*first, *second]] == ["a4", "a3", "a2", "a1", "a0"]
+
+
+def test_a_number_is_never_used_twice(records: Records) -> None:
+    number = records.add("a", request()).number
+    records.cancel("a")
+    records.remove("a")
+    assert records.add("b", request()).number > number
+
+
+def test_a_cancelled_analysis_cannot_succeed(records: Records) -> None:
+    records.add("a", request())
+    records.start("a")
+    assert records.cancel("a") is not None
+    assert records.succeed("a", 1.0) is None
+    record = records.get("a")
+    assert record is not None
+    assert record.status == "cancelled"
+
+
+def test_an_unfinished_analysis_is_not_removed(records: Records) -> None:
+    records.add("a", request())
+    assert not records.remove("a")
+    assert records.get("a") is not None
+
+
+def test_a_refusal_nobody_was_told_of_leaves_nothing(records: Records) -> None:
+    records.add("a", request(acknowledged=False))
+    records.start("a")
+    assert records.fail("a", "too_short", "…") is None
+    assert records.get("a") is None
+
+
+def test_a_refusal_after_the_acknowledgement_stays(records: Records) -> None:
+    records.add("a", request(acknowledged=False))
+    records.start("a")
+    records.acknowledge("a")
+    failed = records.fail("a", "too_short", "Only 0.1 s.")
+    assert failed is not None
+    assert (failed.status, failed.error_code, failed.error_detail) == (
+        "failed",
+        "too_short",
+        "Only 0.1 s.",
+    )
+
+
+def test_an_orderly_stop_does_not_count_as_an_attempt(records: Records) -> None:
+    records.add("a", request())
+    records.start("a")
+    stopped = records.requeue("a", counts=False)
+    records.start("a")
+    crashed = records.requeue("a", counts=True)
+    assert stopped is not None
+    assert crashed is not None
+    assert (stopped.attempts, crashed.attempts) == (0, 1)
+
+
+def test_ids_are_long_and_differ() -> None:
+    ids = {new_id() for _ in range(100)}
+    assert len(ids) == 100
+    assert {len(id) for id in ids} == {32}
+
+
+def test_records_that_cannot_be_written_are_noticed(records: Records) -> None:
+    records.check_writable()
+    with records.engine.connect() as connection:
+        connection.exec_driver_sql("PRAGMA query_only=1")
+        connection.commit()
+    with pytest.raises(Exception, match="readonly"):
+        records.check_writable()
