@@ -47,5 +47,5 @@ def bright_grey(picture: NDArray[np.uint8]) -> float:
 
 def normalised(picture: NDArray[np.uint8], bright: float) -> NDArray[np.float32]:
     """Grey 0..255 → the networks' input: 0 is black, 1 is ``bright``, dark tones lifted."""
-    levels = (np.arange(256, dtype=np.float32) / bright) ** _GAMMA
-    return np.minimum(levels, 1.5)[picture]
+    levels = (np.arange(256) / bright) ** _GAMMA
+    return np.minimum(levels, 1.5).astype(np.float32)[picture]

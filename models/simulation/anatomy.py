@@ -13,6 +13,7 @@ the dark lumen. On average the convention is wider than the inner edges by 0.28 
 0.38 mm in systole.
 """
 
+import itertools
 from dataclasses import dataclass
 
 import numpy as np
@@ -216,7 +217,7 @@ def draw_motion(
     posterior_outer = np.maximum(posterior_outer, lower + 0.15)
     pericardium = np.maximum(pericardium, posterior_outer + 0.02)
 
-    diastoles, systoles = _extremes(lower - upper, onsets, beat, columns)
+    diastoles, systoles = _extremes(lower - upper, beat, columns)
     as_curve = [
         np.asarray(curve, np.float32)
         for curve in (
@@ -234,7 +235,7 @@ def _tips(rng: np.random.Generator, onsets: Curve, seconds: Curve, peak: float) 
         return tips
     typical = rng.uniform(0.03, 0.35)
     at = peak + rng.normal(0, 0.05)
-    for start, end in zip(onsets[:-1], onsets[1:], strict=True):
+    for start, end in itertools.pairwise(onsets):
         centre = start + (at + rng.normal(0, 0.03)) * (end - start)
         width = rng.uniform(0.002, 0.007)
         first, last = np.searchsorted(seconds, [centre - 4 * width, centre + 4 * width])
@@ -262,19 +263,14 @@ def _pericardium(
 
 
 def _extremes(
-    diameter: Curve, onsets: Curve, beat: NDArray[np.int64], columns: int
+    diameter: Curve, beat: NDArray[np.int64], columns: int
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Columns of the diastoles and systoles that lie whole within the recording."""
     starts = np.flatnonzero(np.diff(beat)) + 1  # first column of each beat: near its diastole
     systoles = [
-        int(a + np.argmin(diameter[a:b]))
-        for a, b in zip(starts[:-1], starts[1:], strict=True)
-        if b - a > 4
+        int(a + np.argmin(diameter[a:b])) for a, b in itertools.pairwise(starts) if b - a > 4
     ]
-    diastoles = [
-        int(a + np.argmax(diameter[a:b]))
-        for a, b in zip(systoles[:-1], systoles[1:], strict=True)
-    ]
+    diastoles = [int(a + np.argmax(diameter[a:b])) for a, b in itertools.pairwise(systoles)]
     if systoles and systoles[0] > 4:
         head = int(np.argmax(diameter[: systoles[0]]))
         if head > 2:

@@ -91,9 +91,7 @@ def shadow(
     """A factor 0..1 that darkens what lies below something hard, for a while."""
     if rng.random() > 0.25:
         return 1.0
-    when = episodes(
-        rng, columns, seconds_per_column, chance=1.0, shortest_s=0.03, longest_s=1.0
-    )
+    when = episodes(rng, columns, seconds_per_column, chance=1.0, shortest_s=0.03, longest_s=1.0)
     below = 1 / (1 + np.exp(-(np.arange(rows) - rng.uniform(0.05, 0.7) * rows) / (0.03 * rows)))
     return np.asarray(1 - rng.uniform(0.4, 1.0) * below[:, None] * when[None, :], np.float32)
 

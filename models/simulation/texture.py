@@ -82,7 +82,7 @@ def _bump(material: NDArray[np.float32], at: float, width: float) -> NDArray[np.
 
 
 def layer_profile(
-    rng: np.random.Generator, anatomy: Anatomy, knots: list[float], material: NDArray[np.float32]
+    rng: np.random.Generator, knots: list[float], material: NDArray[np.float32]
 ) -> NDArray[np.float32]:
     """Brightness of the layers, natural logarithm of amplitude, over material depth."""
     skin, anterior, upper, lower, posterior, pericardium = knots
@@ -184,12 +184,10 @@ def echo_amplitude(
         + rng.uniform(0.1, 0.6) * patches
     )
 
-    profile = layer_profile(rng, anatomy, knots, material)
+    profile = layer_profile(rng, knots, material)
     texture += profile[:, None]
     upper, lower = knots[2], knots[3]
-    posterior = _edge(material, 0.5 * (upper + lower), 0.2) * (
-        1 - _edge(material, knots[5], 0.15)
-    )
+    posterior = _edge(material, 0.5 * (upper + lower), 0.2) * (1 - _edge(material, knots[5], 0.15))
     anterior = 1 - _edge(material, 0.5 * (upper + lower), 0.2)
     texture += posterior[:, None] * _fading(rng, motion, ms, rng.uniform(0, 1.2))[None, :]
     texture += anterior[:, None] * _fading(rng, motion, ms, rng.uniform(0, 0.7))[None, :]

@@ -1,5 +1,7 @@
 """The two networks, in torch. Both read windows of 256 × 256 pixels."""
 
+import itertools
+
 import torch
 from torch import Tensor, nn
 
@@ -94,7 +96,7 @@ class QualityClassifier(nn.Module):
             nn.BatchNorm2d(widths[0]),
             nn.ReLU(inplace=True),
         ]
-        for a, b in zip(widths[:-1], widths[1:], strict=True):
+        for a, b in itertools.pairwise(widths):
             layers += [nn.MaxPool2d(2), _convolutions(a, b, 1)]
         self.features = nn.Sequential(*layers)
         self.answer = nn.Sequential(

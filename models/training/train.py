@@ -1,6 +1,6 @@
 """Train one of the two networks on simulated windows, with checkpoints that resume.
 
-    python -m models.training.train segmenter --data SHARDS --out RUN_DIR --steps 9000 --seed 1
+python -m models.training.train segmenter --data SHARDS --out RUN_DIR --steps 9000 --seed 1
 """
 
 import argparse

@@ -43,9 +43,7 @@ def _vary_grey(rng: np.random.Generator, window: NDArray[np.float32]) -> NDArray
     return np.clip(window, 0, 1.5)
 
 
-def _cut(
-    picture: NDArray[np.uint8], box: tuple[float, float, float, float]
-) -> NDArray[np.uint8]:
+def _cut(picture: NDArray[np.uint8], box: tuple[float, float, float, float]) -> NDArray[np.uint8]:
     """Cut a box (left, top, right, bottom) out and scale it to 256 × 256; black beyond the edge."""
     left, top, right, bottom = box
     height = picture.shape[0]
@@ -54,14 +52,14 @@ def _cut(
         picture = np.pad(picture, ((above, below), (0, 0)))
     size = (NETWORK_COLUMNS, NETWORK_ROWS)
     box = (left, top + above, right, bottom + above)
-    return np.asarray(
-        Image.fromarray(picture).resize(size, Image.Resampling.BILINEAR, box=box)
-    )
+    return np.asarray(Image.fromarray(picture).resize(size, Image.Resampling.BILINEAR, box=box))
 
 
 def segmenter_window(rng: np.random.Generator, shards: Shards) -> Arrays:
-    """Return ``window`` (1, 256, 256), ``mm_per_row`` (), ``borders`` (4, 256), ``in_view`` and
-    ``followable`` (256,).
+    """Return a window and its truth.
+
+    ``window`` (1, 256, 256), ``mm_per_row`` (), ``borders`` (4, 256), ``in_view`` and ``followable``
+    (256,).
     """
     shard, index = shards.draw(rng)
     picture = shard.pictures[index]
@@ -116,9 +114,7 @@ def expert_probability(followable_share: float) -> float:
     return float(1 / (1 + np.exp(-(followable_share - 0.7) / 0.05)))
 
 
-def batches(
-    draw: "object", seed: int, shards: Shards, size: int
-) -> Iterator[Arrays]:
+def batches(draw: "object", seed: int, shards: Shards, size: int) -> Iterator[Arrays]:
     """Endless batches of ``size`` windows made by ``draw``, the same for the same seed."""
     rng = np.random.default_rng(seed)
     while True:

@@ -1,0 +1,206 @@
+"""The two networks: ONNX sessions, the manifest beside them, and the proof that they are whole."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime
+from numpy.typing import NDArray
+
+from app.pipeline.errors import NetworksError
+from app.pipeline.resample import NETWORK_COLUMNS, NETWORK_ROWS
+from app.pipeline.results import NetworkInfo
+
+Floats = NDArray[np.float32]
+
+BATCH = 4
+"""Windows per call: larger batches are not faster and keep more memory."""
+
+_CARD_KEYS = ("name", "version", "sha256", "kind", "trained_on", "accuracy", "convention", "input")
+
+
+@dataclass(frozen=True)
+class Network:
+    """One loaded network.
+
+    Attributes
+    ----------
+    info : NetworkInfo
+    card : mapping
+        What `/v1/models` tells: name, version, sha256, what it was trained on, how well it did.
+    session : onnxruntime.InferenceSession
+        Safe to ``run`` from several threads.
+    """
+
+    info: NetworkInfo
+    card: Mapping[str, Any]
+    session: onnxruntime.InferenceSession
+
+
+@dataclass(frozen=True)
+class Networks:
+    """The pair of networks that an analysis needs, and an answer they are known to give."""
+
+    segmenter: Network
+    classifier: Network
+    known_answer: Mapping[str, Any]
+
+
+def load_networks(directory: Path, threads: int = 0) -> Networks:
+    """Load the networks of a directory.
+
+    Parameters
+    ----------
+    directory : Path
+        Holds ``manifest.json`` and the two ONNX files that it names.
+    threads : int
+        Threads that one run may use; 0 leaves it to ONNX Runtime.
+
+    Raises
+    ------
+    NetworksError
+        If a file is missing, is not the one the manifest describes, or does not load.
+    """
+    manifest = _read_manifest(directory)
+    segmenter = _load(directory, manifest, "segmenter", threads)
+    classifier = _load(directory, manifest, "classifier", threads)
+    _expect(segmenter, {"window": 4, "mm_per_row": 1}, {"borders": 4, "columns": 3})
+    _expect(classifier, {"window": 4}, {"probability": 1})
+    return Networks(segmenter, classifier, manifest.get("known_answer", {}))
+
+
+def find_borders(networks: Networks, windows: Floats, mm_per_row: float) -> tuple[Floats, Floats]:
+    """Run the segmenter.
+
+    Parameters
+    ----------
+    windows : ndarray of float32, shape (n, 256, 256)
+        As `resample.normalised` makes them.
+    mm_per_row : float
+        Depth of one of the 256 rows.
+
+    Returns
+    -------
+    borders : ndarray of float32, shape (n, 4, 256, 256)
+        Logits over the rows (axis 2) of upper, lower, upper inner and lower inner border.
+    columns : ndarray of float32, shape (n, 2, 256)
+        Logits that a ventricle is in view, and that its borders can be followed.
+    """
+    inputs = {
+        "window": np.ascontiguousarray(windows[:, None], np.float32),
+        "mm_per_row": np.full(len(windows), mm_per_row, np.float32),
+    }
+    borders, columns = networks.segmenter.session.run(["borders", "columns"], inputs)
+    return np.asarray(borders, np.float32), np.asarray(columns, np.float32)
+
+
+def judge_quality(networks: Networks, windows: Floats) -> Floats:
+    """Run the classifier on ``windows``, shape (n, 256, 256): probabilities 0..1, shape (n,)."""
+    inputs = {"window": np.ascontiguousarray(windows[:, None], np.float32)}
+    (probability,) = networks.classifier.session.run(["probability"], inputs)
+    return np.asarray(probability, np.float32)
+
+
+def known_window() -> Floats:
+    """Return the picture that the known answer is for, float32 (256, 256): a drawn ventricle."""
+    time = np.arange(NETWORK_COLUMNS)[None, :]
+    depth = np.arange(NETWORK_ROWS)[:, None]
+    swing = 0.5 - 0.5 * np.cos(2 * np.pi * time / 70)
+    upper, lower = 70 + 25 * swing, 165 - 25 * swing
+    near = np.exp(-0.5 * ((depth - upper + 6) / 4) ** 2) + 0.35 * (depth < upper)
+    far = np.exp(-0.5 * ((depth - lower - 8) / 5) ** 2) + 0.3 * (depth > lower) * (depth < 215)
+    line = 1.2 * np.exp(-0.5 * ((depth - 220) / 4) ** 2)
+    grain = 0.06 * np.sin(1.7 * depth + 0.9 * time) * np.sin(0.6 * time - 1.1 * depth)
+    return np.asarray(np.clip(near + far + line + grain + 0.08, 0, 1.5), np.float32)
+
+
+def known_answer_of(networks: Networks) -> dict[str, Any]:
+    """What the networks make of `known_window`: border rows at a few columns, and a probability."""
+    window = known_window()[None]
+    borders, _ = find_borders(networks, window, 0.0277)
+    rows = borders[0, :2, :, 32::64].argmax(1)
+    probability = float(judge_quality(networks, window)[0])
+    return {"border_rows": rows.tolist(), "probability": round(probability, 4)}
+
+
+def check_known_answer(networks: Networks) -> None:
+    """Compare what the networks answer with what the manifest says they should.
+
+    Raises
+    ------
+    NetworksError
+        If a border lies more than a row away, or the probability differs by more than 0.01.
+    """
+    wanted, found = networks.known_answer, known_answer_of(networks)
+    try:
+        rows = np.abs(np.subtract(wanted["border_rows"], found["border_rows"])).max()
+        probability = abs(wanted["probability"] - found["probability"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise NetworksError("The manifest holds no usable known answer.") from error
+    if rows > 1 or probability > 0.01:
+        raise NetworksError(
+            f"The networks do not give their known answer: borders are {rows} rows away, "
+            f"the probability differs by {probability:.4f}."
+        )
+
+
+def _read_manifest(directory: Path) -> dict[str, Any]:
+    path = directory / "manifest.json"
+    try:
+        manifest = json.loads(path.read_text("utf-8"))
+    except FileNotFoundError as error:
+        raise NetworksError(
+            f"There is no manifest.json in the networks' folder {directory}."
+        ) from error
+    except (OSError, ValueError) as error:
+        raise NetworksError(f"manifest.json in {directory} cannot be read: {error}.") from error
+    if not isinstance(manifest, dict):
+        raise NetworksError(f"manifest.json in {directory} does not hold a JSON object.")
+    return manifest
+
+
+def _load(directory: Path, manifest: Mapping[str, Any], role: str, threads: int) -> Network:
+    entry = manifest.get(role)
+    wanted = ("file", "name", "version", "sha256")
+    if not isinstance(entry, dict) or any(not isinstance(entry.get(k), str) for k in wanted):
+        raise NetworksError(f"manifest.json does not describe the {role}: {', '.join(wanted)}.")
+    name = entry["file"]
+    if Path(name).name != name:
+        raise NetworksError(f"The {role}'s file must lie beside manifest.json, not at {name!r}.")
+    try:
+        content = (directory / name).read_bytes()
+    except OSError as error:
+        raise NetworksError(f"The {role} {name} cannot be read from {directory}.") from error
+    sha256 = hashlib.sha256(content).hexdigest()
+    if sha256 != entry["sha256"]:
+        raise NetworksError(
+            f"{name} is not the file that manifest.json describes: "
+            f"its sha256 is {sha256}, not {entry['sha256']}."
+        )
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.log_severity_level = 3
+    # spinning threads take the cores from whoever else works beside this run
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    try:
+        session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # ONNX Runtime raises a family of exceptions without a base
+        raise NetworksError(f"{name} is not a network that can be loaded.") from error
+    info = NetworkInfo(entry["name"], entry["version"], sha256)
+    return Network(info, {k: entry[k] for k in _CARD_KEYS if k in entry}, session)
+
+
+def _expect(network: Network, inputs: Mapping[str, int], outputs: Mapping[str, int]) -> None:
+    """Check the names and ranks of a network's inputs and outputs."""
+    found_inputs = {node.name: len(node.shape) for node in network.session.get_inputs()}
+    found_outputs = {node.name: len(node.shape) for node in network.session.get_outputs()}
+    if found_inputs != dict(inputs) or found_outputs != dict(outputs):
+        raise NetworksError(
+            f"{network.info.name} takes {sorted(found_inputs)} and gives {sorted(found_outputs)}; "
+            f"wanted are {sorted(inputs)} and {sorted(outputs)}."
+        )
