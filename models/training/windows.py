@@ -1,6 +1,6 @@
 """Training windows, cut from shards and varied: what the networks see is never twice the same."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -58,8 +58,8 @@ def _cut(picture: NDArray[np.uint8], box: tuple[float, float, float, float]) -> 
 def segmenter_window(rng: np.random.Generator, shards: Shards) -> Arrays:
     """Return a window and its truth.
 
-    ``window`` (1, 256, 256), ``mm_per_row`` (), ``borders`` (4, 256), ``in_view`` and ``followable``
-    (256,).
+    ``window`` (1, 256, 256), ``mm_per_row`` (), ``borders`` (4, 256), ``in_view`` and
+    ``followable`` (256,).
     """
     shard, index = shards.draw(rng)
     picture = shard.pictures[index]
@@ -114,9 +114,11 @@ def expert_probability(followable_share: float) -> float:
     return float(1 / (1 + np.exp(-(followable_share - 0.7) / 0.05)))
 
 
-def batches(draw: "object", seed: int, shards: Shards, size: int) -> Iterator[Arrays]:
+def batches(
+    draw: Callable[[np.random.Generator, Shards], Arrays], seed: int, shards: Shards, size: int
+) -> Iterator[Arrays]:
     """Endless batches of ``size`` windows made by ``draw``, the same for the same seed."""
     rng = np.random.default_rng(seed)
     while True:
-        windows = [draw(rng, shards) for _ in range(size)]  # type: ignore[operator]
+        windows = [draw(rng, shards) for _ in range(size)]
         yield {name: np.stack([w[name] for w in windows]) for name in windows[0]}
