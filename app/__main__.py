@@ -1,0 +1,104 @@
+"""The command line: ``python -m app serve | analyze | demo | check``."""
+
+import argparse
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from app import __version__
+
+# Each command imports what it needs itself: `--help` is quick, and so is a refusal.
+
+
+def _serve(arguments: argparse.Namespace) -> int:
+    from app.server import serve
+    from app.settings import Settings
+
+    asked = {"host": arguments.host, "port": arguments.port}
+    given = {name: value for name, value in asked.items() if value is not None}
+    return serve(Settings(**given))
+
+
+def _analyze(arguments: argparse.Namespace) -> int:
+    from app.analyze import analyze
+    from app.settings import Settings
+
+    return analyze(Settings(), arguments.file, arguments.body_mass_g, arguments.out)
+
+
+def _demo(arguments: argparse.Namespace) -> int:
+    from app.demo import demo
+
+    out: Path = arguments.out
+    return demo(out)
+
+
+def _check(_: argparse.Namespace) -> int:
+    from app.analyze import check
+    from app.settings import Settings
+
+    return check(Settings())
+
+
+def _body_mass(text: str) -> float:
+    mass = float(text)
+    if not 0 < mass <= 200:
+        raise argparse.ArgumentTypeError("a body mass lies over 0 g and is at most 200 g")
+    return mass
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m app",
+        description="Mouse M-mode echocardiograms in, cardiac phenotypes out. "
+        "For research use only. Settings come from the environment (ECHO2PHENO_*).",
+    )
+    parser.add_argument("--version", action="version", version=f"Echo2Pheno {__version__}")
+    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+
+    def add(
+        name: str, run: Callable[[argparse.Namespace], int], says: str
+    ) -> argparse.ArgumentParser:
+        command = commands.add_parser(name, help=says, description=says)
+        command.set_defaults(run=run)
+        return command
+
+    serve = add("serve", _serve, "run the service")
+    serve.add_argument("--host", help="address to listen on (default: 127.0.0.1)")
+    serve.add_argument("--port", type=int, help="port to listen on, 0 picks one (default: 8000)")
+
+    analyze = add("analyze", _analyze, "analyse one file without a service; prints JSON")
+    analyze.add_argument("file", type=Path, metavar="FILE", help="a DICOM file")
+    analyze.add_argument("--body-mass-g", type=_body_mass, help="body mass of the mouse in grams")
+    analyze.add_argument("--out", type=Path, help="folder for figures and tables")
+
+    demo = add("demo", _demo, "simulate a recording and send it through a service")
+    demo.add_argument("--out", type=Path, default=Path("demo"), help="folder (default: demo)")
+
+    add("check", _check, "load the networks, check their sha256 and a known answer")
+    return parser
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command.
+
+    Returns
+    -------
+    int
+        The status to exit with; argparse itself exits with 2 on a usage error.
+    """
+    parsed = _parser().parse_args(arguments)
+    try:
+        run: Callable[[argparse.Namespace], int] = parsed.run
+        return run(parsed)
+    except ValidationError as error:
+        for wrong in error.errors():
+            name = "_".join(str(part) for part in wrong["loc"]).upper()
+            print(f"ECHO2PHENO_{name}: {wrong['msg']}", file=sys.stderr)
+        return 2
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,231 @@
+"""The analyses: asked for, looked at, listed and removed."""
+
+import base64
+import binascii
+import logging
+from dataclasses import replace
+from functools import partial
+from typing import Annotated, Any
+
+from anyio import to_thread
+from fastapi import APIRouter, Path, Query, Request, Response
+from pydantic import BaseModel, ConfigDict, Field
+
+from app.api import examples, views
+from app.api.documentation import SUBMIT_EXTRA, SUBMIT_RESPONSES, answers, shown
+from app.api.options import Preference, read_options, read_preference
+from app.api.problems import Problem
+from app.api.schemas import AnalysisOut, PageOut
+from app.api.service import Here, Service, prefix
+from app.api.uploads import DICOM, check_headers, receive
+from app.jobs.queue import Outcome
+from app.pipeline.results import Analysis
+from app.storage.records import Record
+from app.storage.serial import LayoutError, load_analysis
+
+logger = logging.getLogger(__name__)
+
+router = APIRouter(tags=["analyses"])
+
+AnalysisId = Annotated[str, Path(description="The analysis's id.", examples=[examples.ID])]
+
+
+class PageQuery(BaseModel):
+    """Which page of the list."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    limit: Annotated[int, Field(ge=1, le=100, description="Most analyses on the page.")] = 20
+    cursor: Annotated[
+        str | None, Field(description="`next_cursor` of the page before.", max_length=64)
+    ] = None
+
+
+@router.post(
+    "/v1/analyses",
+    summary="Analyse a recording",
+    status_code=201,
+    response_model=AnalysisOut,
+    responses=SUBMIT_RESPONSES,
+    openapi_extra=SUBMIT_EXTRA,
+)
+async def submit(request: Request, service: Here) -> Response:
+    """Analyse one DICOM file: the part `file` of a form, or the body itself.
+
+    Waits for the result unless the header `Prefer` says otherwise. The same bytes with the same
+    options again answer 200 with the analysis that exists; a refused file leaves none behind.
+    """
+    settings = service.settings
+    media_type = check_headers(request, settings.max_upload_bytes)
+    query = request.query_params.multi_items()
+    early = read_options(query)
+    if media_type == DICOM:
+        early.settle(figures=settings.figures)
+    preference = read_preference(request.headers.getlist("prefer"))
+    at_once = preference.timeout_s == 0
+    async with receive(request, media_type, service.files, settings.max_upload_bytes) as (
+        upload,
+        fields,
+    ):
+        asked = read_options([*query, *fields])
+        options = asked.settle(figures=settings.figures)
+        named = replace(upload, file_name=asked.file_name or upload.file_name)
+        await to_thread.run_sync(service.inspect, upload.path)
+        record, created = await to_thread.run_sync(
+            partial(service.intake.admit, named, options, acknowledged=at_once)
+        )
+    record = await _await(service, record, preference)
+    shown = await to_thread.run_sync(_show, service, record, prefix(request))
+    return _answer(shown, record, preference, created=created)
+
+
+@router.get(
+    "/v1/analyses",
+    summary="List analyses",
+    response_model=PageOut,
+    responses=answers({200: shown(examples.PAGE, "A page of analyses.")}, "invalid_option"),
+)
+def list_analyses(request: Request, service: Here, query: Annotated[PageQuery, Query()]) -> PageOut:
+    """List analyses, newest first, a page at a time."""
+    before = None if query.cursor is None else _read_cursor(query.cursor)
+    records = service.records.page(query.limit + 1, before)
+    more = len(records) > query.limit
+    records = records[: query.limit]
+    items = []
+    for record in records:
+        try:
+            items.append(_show(service, record, prefix(request)))
+        except FileNotFoundError:
+            continue  # removed since the page was read
+    return PageOut(items=items, next_cursor=_write_cursor(records[-1].number) if more else None)
+
+
+@router.get(
+    "/v1/analyses/{id}",
+    summary="Look at an analysis",
+    response_model=AnalysisOut,
+    responses=answers(
+        {
+            200: shown(
+                examples.ANALYSIS,
+                queued=examples.QUEUED,
+                running=examples.RUNNING,
+                failed=examples.FAILED,
+            )
+        },
+        "not_found",
+    ),
+)
+def get_analysis(request: Request, service: Here, id: AnalysisId) -> AnalysisOut:
+    """Give an analysis, whatever its state; `progress` is there while it runs."""
+    record = find(service, id)
+    try:
+        return _show(service, record, prefix(request))
+    except FileNotFoundError:  # removed this very moment
+        raise not_found() from None
+
+
+@router.delete(
+    "/v1/analyses/{id}",
+    summary="Cancel or remove an analysis",
+    status_code=204,
+    response_class=Response,
+    responses=answers({204: {"description": "Cancelled or removed."}}, "not_found"),
+)
+def delete_analysis(service: Here, id: AnalysisId) -> Response:
+    """Cancel an unfinished analysis, which stays readable; remove a finished one for good."""
+    if not service.intake.remove(id):
+        raise not_found()
+    return Response(status_code=204)
+
+
+def find(service: Service, id: str) -> Record:
+    """Find a record.
+
+    Raises
+    ------
+    Problem
+        ``not_found``.
+    """
+    record = service.records.get(id)
+    if record is None:
+        raise not_found()
+    return record
+
+
+def not_found() -> Problem:
+    """Refuse an id that is nobody's."""
+    return Problem("not_found", "There is no such analysis.")
+
+
+async def _await(service: Service, record: Record, preference: Preference) -> Record:
+    """Wait for an analysis as long as the caller wants; a refusal is raised as a problem."""
+    outcome = None
+    if not record.finished:
+        outcome = await _wait(service, record.id, preference.timeout_s)
+    if outcome is None and record.status != "succeeded":
+        known = await to_thread.run_sync(service.intake.acknowledge, record.id)
+        if known is not None:
+            return known
+        # It ended between the two: what it ended with is remembered.
+        outcome = await service.queue.wait(record.id, 0)
+    if outcome is not None and outcome.status == "failed":
+        raise Problem(outcome.code or "internal_error", outcome.detail or "")
+    return await to_thread.run_sync(find, service, record.id)
+
+
+async def _wait(service: Service, id: str, timeout_s: float | None) -> Outcome | None:
+    if timeout_s == 0:
+        return None
+    if timeout_s is not None:
+        return await service.queue.wait(id, timeout_s)
+    outcome = await service.queue.wait(id, service.settings.analysis_time_limit_s)
+    if outcome is None and service.queue.progress(id) is not None:
+        outcome = await service.queue.wait(id)  # it runs: its own time limit ends it
+    return outcome
+
+
+def _show(service: Service, record: Record, prefix: str) -> AnalysisOut:
+    analysis: Analysis | None = None
+    if record.status == "succeeded":
+        try:
+            analysis = load_analysis(service.files.result(record.id))
+        except LayoutError:
+            logger.exception("a result cannot be read", extra={"analysis_id": record.id})
+    return views.view(
+        record,
+        analysis,
+        views.links(prefix, record.id, service.renderer.names),
+        progress=service.queue.progress(record.id),
+        rendered=analysis is not None and service.renderer.all_drawn(record.id),
+    )
+
+
+def _answer(
+    shown: AnalysisOut, record: Record, preference: Preference, *, created: bool
+) -> Response:
+    status = 202 if not record.finished else 201 if created else 200
+    headers: dict[str, Any] = dict(preference.applied(accepted=status == 202))
+    if status != 200 and shown.links is not None and shown.links.self is not None:
+        headers["Location"] = shown.links.self
+    return Response(
+        shown.model_dump_json(),
+        status_code=status,
+        media_type="application/json",
+        headers=headers,
+    )
+
+
+def _write_cursor(number: int) -> str:
+    return base64.urlsafe_b64encode(str(number).encode()).decode().rstrip("=")
+
+
+def _read_cursor(cursor: str) -> int:
+    try:
+        padded = cursor + "=" * (-len(cursor) % 4)
+        number = base64.b64decode(padded, altchars=b"-_", validate=True).decode("ascii")
+        if not number.isdigit() or len(number) > 18:
+            raise ValueError(number)
+        return int(number)
+    except (binascii.Error, ValueError):
+        raise Problem("invalid_option", "Option cursor: not one that a page gave.") from None

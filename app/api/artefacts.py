@@ -1,0 +1,109 @@
+"""What a succeeded analysis leaves to fetch: figures and tables."""
+
+from typing import Annotated
+
+from anyio import to_thread
+from fastapi import APIRouter, Path
+from fastapi.responses import FileResponse
+
+from app.api import examples
+from app.api.analyses import AnalysisId, find, not_found
+from app.api.documentation import answers, file_of
+from app.api.problems import Problem
+from app.api.service import Here, Service
+from app.jobs.render import FigureUnavailableError
+from app.jobs.runner import BEATS, SUMMARY, TRACE
+
+router = APIRouter(tags=["figures and tables"])
+
+CSV, PNG = "text/csv; charset=utf-8", "image/png"
+
+
+@router.get(
+    "/v1/analyses/{id}/figures/{name}.png",
+    summary="Get a figure",
+    response_class=FileResponse,
+    responses=answers(
+        {200: file_of(PNG, None, "The figure.")}, "not_found", "not_finished", "not_ready"
+    ),
+)
+async def get_figure(
+    service: Here,
+    id: AnalysisId,
+    name: Annotated[
+        str, Path(description="Which figure; see `links.figures`.", examples=["segmentation"])
+    ],
+) -> FileResponse:
+    """Give a figure as a PNG file, drawing it first where that has not been done."""
+    if name not in service.renderer.names:
+        raise Problem("not_found", "There is no such figure.")
+    await to_thread.run_sync(_require_success, service, id)
+    try:
+        path = await service.renderer.figure(id, name)
+    except FigureUnavailableError:
+        if service.renderer.stopped:
+            detail = "The service is stopping; try again in a moment."
+            raise Problem("not_ready", detail, {"Retry-After": "5"}) from None
+        await to_thread.run_sync(find, service, id)  # it may have been removed meanwhile
+        raise Problem("internal_error", "The figure could not be drawn.") from None
+    return FileResponse(path, media_type=PNG)
+
+
+@router.get(
+    "/v1/analyses/{id}/beats.csv",
+    summary="Get the beats",
+    response_class=FileResponse,
+    responses=answers(
+        {200: file_of("text/csv", examples.BEATS_CSV, "A row per beat.")},
+        "not_found",
+        "not_finished",
+    ),
+)
+def get_beats(service: Here, id: AnalysisId) -> FileResponse:
+    """Give a row per beat, accepted or not."""
+    return _table(service, id, BEATS)
+
+
+@router.get(
+    "/v1/analyses/{id}/summary.csv",
+    summary="Get the features",
+    response_class=FileResponse,
+    responses=answers(
+        {200: file_of("text/csv", examples.SUMMARY_CSV, "One row with every feature.")},
+        "not_found",
+        "not_finished",
+    ),
+)
+def get_summary(service: Here, id: AnalysisId) -> FileResponse:
+    """Give one row with every feature."""
+    return _table(service, id, SUMMARY)
+
+
+@router.get(
+    "/v1/analyses/{id}/trace.csv",
+    summary="Get the borders",
+    response_class=FileResponse,
+    responses=answers(
+        {200: file_of("text/csv", examples.TRACE_CSV, "A row per column of the strip.")},
+        "not_found",
+        "not_finished",
+    ),
+)
+def get_trace(service: Here, id: AnalysisId) -> FileResponse:
+    """Give both borders, the diameter and the quality for every column of the strip."""
+    return _table(service, id, TRACE)
+
+
+def _table(service: Service, id: str, name: str) -> FileResponse:
+    _require_success(service, id)
+    path = service.files.result(id) / name
+    if not path.exists():  # removed this very moment
+        raise not_found()
+    return FileResponse(path, media_type=CSV, filename=name)
+
+
+def _require_success(service: Service, id: str) -> None:
+    record = find(service, id)
+    if record.status != "succeeded":
+        detail = f"The analysis is {record.status}; figures and tables exist once it has succeeded."
+        raise Problem("not_finished", detail)

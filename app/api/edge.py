@@ -1,0 +1,135 @@
+"""Around every request: its id, one log line, its metrics, and an end that clients can read."""
+
+import logging
+import re
+import secrets
+from time import monotonic, perf_counter
+
+import anyio
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from app.api.problems import fault
+from app.logs import request_id
+from app.metrics import Metrics
+
+logger = logging.getLogger(__name__)
+
+_SANE_ID = re.compile(rb"[A-Za-z0-9._-]{8,128}")
+
+
+class Edge:
+    """ASGI middleware; the outermost of ours.
+
+    A client that is refused while it still sends would find its connection reset, and never read
+    why. So the answer goes out, what still comes is read and thrown away up to a limit, and only
+    then does the response end and the connection close. A client that waits for ``100 Continue``
+    sends nothing, and is not waited for.
+
+    Parameters
+    ----------
+    app : ASGI application
+    metrics : Metrics
+    drain_bytes : int
+    drain_s : float
+        How much is thrown away, and how long that may take.
+    """
+
+    def __init__(self, app: ASGIApp, metrics: Metrics, drain_bytes: int, drain_s: float) -> None:
+        self._app = app
+        self._metrics = metrics
+        self._drain_bytes = drain_bytes
+        self._drain_s = drain_s
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        headers = dict(scope["headers"])
+        token = request_id.set(_read_id(headers.get(b"x-request-id", b"")))
+        exchange = _Exchange(headers, receive, send, self._drain_bytes, self._drain_s)
+        began = perf_counter()
+        try:
+            await self._app(scope, exchange.receive, exchange.send)
+        except Exception as error:
+            response = fault(error)
+            if not exchange.started:
+                await response(scope, exchange.receive, exchange.send)
+            else:
+                raise
+        finally:
+            self._note(scope, exchange.status, perf_counter() - began)
+            request_id.reset(token)
+
+    def _note(self, scope: Scope, status: int, seconds: float) -> None:
+        route = getattr(scope.get("route"), "path", "unmatched")
+        method = scope["method"] if scope["method"] in _METHODS else "OTHER"
+        self._metrics.count_request(method, route, status, seconds)
+        logger.info(
+            "request",
+            extra={
+                "method": method,
+                "route": route,
+                "status": status,
+                "duration_ms": round(1000 * seconds, 1),
+            },
+        )
+
+
+_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+
+
+class _Exchange:
+    """One request and its answer: knows whether the body was read, and drains what was not."""
+
+    def __init__(
+        self,
+        headers: dict[bytes, bytes],
+        receive: Receive,
+        send: Send,
+        drain_bytes: int,
+        drain_s: float,
+    ) -> None:
+        self.started = False
+        self.status = 0
+        self._receive = receive
+        self._send = send
+        self._drain_bytes = drain_bytes
+        self._drain_s = drain_s
+        length = headers.get(b"content-length", b"0")
+        self._unread = length != b"0" or b"transfer-encoding" in headers
+        self._waits = headers.get(b"expect", b"").lower() == b"100-continue"
+
+    async def receive(self) -> Message:
+        message = await self._receive()
+        self._waits = False
+        if message["type"] != "http.request" or not message.get("more_body", False):
+            self._unread = False
+        return message
+
+    async def send(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            self.started = True
+            self.status = message["status"]
+            headers = [*message.get("headers", ())]
+            headers.append((b"x-request-id", (request_id.get() or "").encode()))
+            if self._unread:
+                headers.append((b"connection", b"close"))
+            message = {**message, "headers": headers}
+        elif self._unread and not message.get("more_body", False):
+            await self._send({**message, "more_body": True})
+            await self._drain()
+            message = {"type": "http.response.body", "body": b"", "more_body": False}
+        await self._send(message)
+
+    async def _drain(self) -> None:
+        if self._waits:
+            return
+        left = self._drain_bytes
+        deadline = monotonic() + self._drain_s
+        while self._unread and left > 0 and monotonic() < deadline:
+            with anyio.move_on_after(deadline - monotonic()):
+                left -= len((await self.receive()).get("body", b""))
+
+
+def _read_id(given: bytes) -> str:
+    return given.decode() if _SANE_ID.fullmatch(given) else secrets.token_hex(8)

@@ -1,0 +1,191 @@
+"""Examples for the OpenAPI description; tests hold them against the wire models."""
+
+from typing import Any
+
+ID = "4c1f0be0a9f14f6a8d1be3f3a5d0c6de"
+
+_BASE = f"/v1/analyses/{ID}"
+_CLASSIFIER = {"name": "classifier", "version": "1.0.0", "sha256": "9b74c9897bac770f" * 4}
+_SEGMENTER = {"name": "segmenter", "version": "1.0.0", "sha256": "ec2d5f1a08b7c643" * 4}
+
+
+def _summary(median: float, spread: float) -> dict[str, Any]:
+    return {
+        "median": median,
+        "mean": median,
+        "min": round(median - 2 * spread, 3),
+        "max": round(median + 2 * spread, 3),
+        "sd": spread,
+        "n": 30,
+    }
+
+
+ANALYSIS: dict[str, Any] = {
+    "id": ID,
+    "status": "succeeded",
+    "created_at": "2026-03-02T09:14:03.120000Z",
+    "started_at": "2026-03-02T09:14:03.131000Z",
+    "finished_at": "2026-03-02T09:14:05.402000Z",
+    "input": {
+        "file_name": "mouse_0412.dcm",
+        "size_bytes": 79_230_464,
+        "sha256": "a3f5c2d1e4b60798" * 4,
+        "transfer_syntax_uid": "1.2.840.10008.1.2.1",
+        "frames": 49,
+        "body_mass_g": 25.0,
+        "profile": "robust",
+    },
+    "recording": {
+        "rows": 344,
+        "columns": 5842,
+        "duration_s": 4.868,
+        "seconds_per_column": 0.00083333,
+        "mm_per_row": 0.020645,
+        "region": {"index": 2, "x0": 28, "y0": 112, "x1": 1052, "y1": 456},
+    },
+    "quality": {
+        "high_fraction": 0.71,
+        "windows": [{"start_s": 0.0, "end_s": 0.215, "probability": 0.93, "label": "high"}],
+    },
+    "features": {
+        "lvid_d_mm": _summary(2.7, 0.1),
+        "lvid_s_mm": _summary(1.1, 0.08),
+        "heart_rate_bpm": _summary(717.0, 12.0),
+        "lv_vol_d_ul": _summary(27.02, 2.4),
+        "lv_vol_s_ul": _summary(2.66, 0.5),
+        "stroke_volume_ul": _summary(24.36, 2.3),
+        "cardiac_output_ml_per_min": _summary(17.47, 1.7),
+        "ejection_fraction_pct": _summary(90.1, 1.5),
+        "fractional_shortening_pct": _summary(59.3, 2.5),
+    },
+    "beats": [
+        {
+            "diastole_s": 0.1,
+            "systole_s": 0.14,
+            "lvid_d_mm": 2.7,
+            "lvid_s_mm": 1.1,
+            "heart_rate_bpm": 717.0,
+            "lv_vol_d_ul": 27.02,
+            "lv_vol_s_ul": 2.66,
+            "ejection_fraction_pct": 90.1,
+            "fractional_shortening_pct": 59.3,
+            "quality": 0.93,
+            "accepted": True,
+            "rejected_because": None,
+        }
+    ],
+    "warnings": [],
+    "models": {"classifier": _CLASSIFIER, "segmenter": _SEGMENTER},
+    "links": {
+        "self": _BASE,
+        "figures": {
+            name: f"{_BASE}/figures/{name}.png"
+            for name in (
+                "echocardiogram",
+                "segmentation",
+                "diastole",
+                "systole",
+                "heart_rate",
+                "function",
+            )
+        },
+        "beats_csv": f"{_BASE}/beats.csv",
+        "summary_csv": f"{_BASE}/summary.csv",
+        "trace_csv": f"{_BASE}/trace.csv",
+    },
+    "timings_ms": {
+        "read": 310.0,
+        "stitch": 240.0,
+        "segment": 1310.0,
+        "classify": 290.0,
+        "measure": 60.0,
+        "render": 1900.0,
+        "total": 2260.0,
+    },
+    "error": None,
+}
+
+QUEUED: dict[str, Any] = ANALYSIS | {
+    "status": "queued",
+    "started_at": None,
+    "finished_at": None,
+    "input": ANALYSIS["input"] | {"transfer_syntax_uid": None, "frames": None},
+    "recording": None,
+    "quality": None,
+    "features": None,
+    "beats": None,
+    "models": None,
+    "timings_ms": dict.fromkeys(ANALYSIS["timings_ms"]),
+}
+
+RUNNING: dict[str, Any] = QUEUED | {
+    "status": "running",
+    "started_at": ANALYSIS["started_at"],
+    "progress": {"stage": "segment", "fraction": 0.4},
+}
+
+FAILED: dict[str, Any] = QUEUED | {
+    "status": "failed",
+    "started_at": ANALYSIS["started_at"],
+    "finished_at": ANALYSIS["finished_at"],
+    "error": {
+        "type": "urn:echo2pheno:problem:too_short",
+        "title": "Too little M-mode",
+        "status": 422,
+        "detail": "The recording holds 0.21 s of M-mode; at least 0.3 s are needed.",
+        "code": "too_short",
+    },
+}
+
+PAGE: dict[str, Any] = {"items": [ANALYSIS], "next_cursor": "NDE"}
+
+MODELS: dict[str, Any] = {
+    "classifier": _CLASSIFIER
+    | {"trained_on": "simulated recordings", "accuracy": {"simulated_test": {"auc": 0.98}}},
+    "segmenter": _SEGMENTER
+    | {"trained_on": "simulated recordings", "accuracy": {"simulated_test": {"dice": 0.97}}},
+}
+
+BEATS_CSV = (
+    "diastole_s,systole_s,lvid_d_mm,lvid_s_mm,heart_rate_bpm,lv_vol_d_ul,lv_vol_s_ul,"
+    "ejection_fraction_pct,fractional_shortening_pct,quality,accepted,rejected_because\n"
+    "0.1,0.14,2.7,1.1,717.0,27.02,2.66,90.1,59.3,0.93,true,\n"
+)
+SUMMARY_CSV = (
+    "id,file_name,body_mass_g,profile,figures,lvid_d_mm_median,lvid_d_mm_mean\n"
+    f"{ID},mouse_0412.dcm,25.0,robust,true,2.7,2.7\n"
+)
+TRACE_CSV = (
+    "time_s,upper_mm,lower_mm,lvid_mm,quality_probability\n"
+    "0.0,2.31,5.01,2.7,0.93\n0.000833,,,,0.93\n"
+)
+METRICS = (
+    "# HELP echo2pheno_analyses_total Analyses ended, by outcome.\n"
+    "# TYPE echo2pheno_analyses_total counter\n"
+    'echo2pheno_analyses_total{outcome="succeeded"} 12.0\n'
+)
+
+DETAILS: dict[str, str] = {
+    "malformed_request": "The form has no part named 'file'.",
+    "not_found": "There is no such analysis.",
+    "method_not_allowed": "PUT is not possible here; GET, DELETE is.",
+    "not_finished": "The analysis is running; its figures and tables come when it has succeeded.",
+    "too_large": "The recording is larger than the 1,073,741,824 bytes accepted here.",
+    "not_dicom": "The file is not a DICOM file.",
+    "unsupported_media_type": "Send the file as the part 'file' of multipart/form-data, or as the "
+    "body itself with 'Content-Type: application/dicom' (curl's --data-binary sends another type "
+    "unless told).",
+    "invalid_option": "Option body_mass_g: input should be greater than 0.",
+    "no_pixel_data": "The file holds no image.",
+    "no_m_mode_region": "No region of the image is marked as M-mode.",
+    "no_calibration": "The M-mode region does not say how long a column lasts.",
+    "unsupported_transfer_syntax": "The image is encoded in a way that is not read here.",
+    "corrupt_pixel_data": "The image data ends before the last screen.",
+    "too_short": "The recording holds 0.21 s of M-mode; at least 0.3 s are needed.",
+    "internal_error": "Something broke that is not your fault. Give the request_id to whoever "
+    "runs the service.",
+    "not_ready": "The service is stopping or not ready yet; try again in a moment.",
+    "time_limit": "The analysis took longer than the 600 seconds it may take.",
+    "storage_full": "There is no room left for the upload.",
+}
+"""A detail for every code of the catalogue of problems."""

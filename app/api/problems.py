@@ -1,0 +1,173 @@
+"""Everything that can go wrong, as ``application/problem+json`` (RFC 9457)."""
+
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from http import HTTPStatus
+from typing import Any
+
+from fastapi import Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
+
+from app.logs import request_id
+from app.pipeline.errors import RecordingError
+
+logger = logging.getLogger(__name__)
+
+MEDIA_TYPE = "application/problem+json"
+
+CATALOGUE: Mapping[str, tuple[int, str]] = {
+    "malformed_request": (400, "The request cannot be read"),
+    "not_found": (404, "There is no such thing here"),
+    "method_not_allowed": (405, "Not a method of this resource"),
+    "not_finished": (409, "The analysis has not succeeded"),
+    "too_large": (413, "The recording is too large"),
+    "not_dicom": (415, "Not a DICOM file"),
+    "unsupported_media_type": (415, "Not a type of body that is read here"),
+    "invalid_option": (422, "An option is unknown or out of range"),
+    "no_pixel_data": (422, "No image in the file"),
+    "no_m_mode_region": (422, "No M-mode in the file"),
+    "no_calibration": (422, "No calibration in the file"),
+    "unsupported_transfer_syntax": (422, "An encoding that is not read here"),
+    "corrupt_pixel_data": (422, "The image is damaged"),
+    "too_short": (422, "Too little M-mode"),
+    "internal_error": (500, "A fault of the service"),
+    "not_ready": (503, "The service is not ready"),
+    "time_limit": (504, "The analysis took too long"),
+    "storage_full": (507, "There is no room left"),
+}
+"""Status and title of every code."""
+
+_FAULT = "Something broke that is not your fault. Give the request_id to whoever runs the service."
+
+
+@dataclass
+class Problem(Exception):
+    """A request that is refused.
+
+    Parameters
+    ----------
+    code : str
+        A key of `CATALOGUE`.
+    detail : str
+        What is wrong, in the caller's words; no path, no stack trace, nothing of a patient.
+    headers : mapping, optional
+        Further headers of the answer.
+    """
+
+    code: str
+    detail: str
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
+def describe(code: str, detail: str) -> dict[str, Any]:
+    """Give the body of a problem, without the id of a request.
+
+    Parameters
+    ----------
+    code : str
+        A key of `CATALOGUE`; an unknown one is a fault of ours.
+    detail : str
+    """
+    status, title = CATALOGUE.get(code, CATALOGUE["internal_error"])
+    return {
+        "type": f"urn:echo2pheno:problem:{code}",
+        "title": title,
+        "status": status,
+        "detail": detail,
+        "code": code,
+    }
+
+
+def answer(problem: Problem) -> JSONResponse:
+    """Turn a problem into a response."""
+    body = describe(problem.code, problem.detail)
+    return JSONResponse(
+        body | {"request_id": request_id.get()},
+        status_code=body["status"],
+        media_type=MEDIA_TYPE,
+        headers=dict(problem.headers),
+    )
+
+
+def fault(error: BaseException) -> JSONResponse:
+    """Log an error that nobody expected, and answer without a word of it."""
+    logger.error("request broke", exc_info=error)
+    return answer(Problem("internal_error", _FAULT))
+
+
+async def on_problem(request: Request, error: Exception) -> JSONResponse:  # noqa: ARG001
+    """Answer a `Problem` that a route raised."""
+    assert isinstance(error, Problem)  # noqa: S101 - how the handler is registered
+    return answer(error)
+
+
+async def on_recording_error(request: Request, error: Exception) -> JSONResponse:  # noqa: ARG001
+    """Answer what the pipeline found wrong with a recording."""
+    assert isinstance(error, RecordingError)  # noqa: S101 - how the handler is registered
+    return answer(Problem(error.code, error.detail))
+
+
+async def on_validation_error(request: Request, error: Exception) -> JSONResponse:  # noqa: ARG001
+    """Answer a query parameter that is unknown or out of range."""
+    assert isinstance(error, RequestValidationError)  # noqa: S101 - how the handler is registered
+    return answer(Problem("invalid_option", explain(error.errors())))
+
+
+async def on_http_exception(request: Request, error: Exception) -> JSONResponse:
+    """Answer what the router refuses: unknown routes and methods."""
+    assert isinstance(error, HTTPException)  # noqa: S101 - how the handler is registered
+    headers = error.headers or {}
+    if error.status_code == HTTPStatus.NOT_FOUND:
+        return answer(Problem("not_found", "There is nothing at this address."))
+    if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
+        allowed = headers.get("Allow", "another method")
+        detail = f"{request.method} is not possible here; {allowed} is."
+        return answer(Problem("method_not_allowed", detail, headers))
+    if error.status_code < HTTPStatus.INTERNAL_SERVER_ERROR:
+        return answer(Problem("malformed_request", "The request cannot be read."))
+    return fault(error)
+
+
+async def on_disconnect(request: Request, error: Exception) -> JSONResponse:  # noqa: ARG001
+    """Answer a caller who left before the body was complete (nobody reads it)."""
+    return answer(Problem("malformed_request", "The connection closed before the body's end."))
+
+
+def explain(errors: Any) -> str:
+    """Say in one sentence which values are wrong and why, without repeating the values.
+
+    Parameters
+    ----------
+    errors : sequence of mapping
+        As pydantic's ``ValidationError.errors()`` gives them.
+    """
+    said = []
+    for error in errors:
+        place = [str(part) for part in error["loc"] if part not in ("query", "path", "body")]
+        name = ".".join(place)[:60] or "the request"
+        if error["type"] == "extra_forbidden":
+            said.append(f"there is no option {name!r}")
+        elif error["type"] == "value_error":
+            said.append(f"option {name}: {error['ctx']['error']}")
+        else:
+            message = str(error["msg"])
+            said.append(f"option {name}: {message[:1].lower()}{message[1:]}")
+    return _sentence("; ".join(said)[:800])
+
+
+def _sentence(text: str) -> str:
+    return text[:1].upper() + text[1:] + "."
+
+
+HANDLERS = {
+    Problem: on_problem,
+    RecordingError: on_recording_error,
+    RequestValidationError: on_validation_error,
+    HTTPException: on_http_exception,
+    ClientDisconnect: on_disconnect,
+}
+"""What FastAPI calls for an exception of each type."""

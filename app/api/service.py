@@ -1,0 +1,44 @@
+"""What the routes work with: put together once, in ``app.main``, and kept in the app's state."""
+
+from dataclasses import dataclass
+from typing import Annotated, cast
+
+from fastapi import Depends, Request
+
+from app.jobs.intake import Intake
+from app.jobs.queue import JobQueue
+from app.jobs.render import Renderer
+from app.jobs.runner import Inspect
+from app.metrics import Metrics
+from app.pipeline.networks import Networks
+from app.settings import Settings
+from app.storage.files import Files
+from app.storage.records import Records
+
+
+@dataclass(frozen=True)
+class Service:
+    """The parts of one running service."""
+
+    settings: Settings
+    networks: Networks
+    records: Records
+    files: Files
+    queue: JobQueue
+    renderer: Renderer
+    intake: Intake
+    metrics: Metrics
+    inspect: Inspect
+
+
+def _service(request: Request) -> Service:
+    return cast(Service, request.app.state.service)
+
+
+Here = Annotated[Service, Depends(_service)]
+"""A route's parameter that is the service it runs in."""
+
+
+def prefix(request: Request) -> str:
+    """Give the path that a gateway mounts the service on, without a slash at its end."""
+    return str(request.scope.get("root_path", "")).rstrip("/")

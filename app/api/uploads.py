@@ -1,0 +1,196 @@
+"""A body on its way to disk: hashed and counted as it arrives, never held in memory."""
+
+import errno
+import hashlib
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import BinaryIO, Protocol
+
+from anyio import to_thread
+from fastapi import Request
+from python_multipart.multipart import parse_options_header
+
+from app.api.multipart import FORM_OVERHEAD_BYTES, FormReader
+from app.api.problems import Problem
+from app.jobs.intake import Upload
+from app.storage.files import Files
+
+BLOCK_BYTES = 2**20
+"""How much is handed to a thread at once, to be written and hashed off the event loop."""
+
+DICOM, FORM = "application/dicom", "multipart/form-data"
+
+
+class Sink:
+    """A file of ours that counts and hashes what is written to it.
+
+    Parameters
+    ----------
+    stream : binary file
+    limit : int
+        Most bytes that it takes.
+    """
+
+    def __init__(self, stream: BinaryIO, limit: int) -> None:
+        self._stream = stream
+        self._limit = limit
+        self._hash = hashlib.sha256()
+        self.size = 0
+
+    def write(self, data: bytes | memoryview) -> None:
+        """Write on.
+
+        Raises
+        ------
+        Problem
+            ``too_large``, or ``storage_full`` where the disk is.
+        """
+        self.size += len(data)
+        if self.size > self._limit:
+            raise too_large(self._limit)
+        try:
+            self._stream.write(data)
+        except OSError as error:
+            if error.errno in (errno.ENOSPC, errno.EDQUOT):
+                raise Problem("storage_full", "There is no room left for the upload.") from None
+            raise
+        self._hash.update(data)
+
+    @property
+    def sha256(self) -> str:
+        return self._hash.hexdigest()
+
+
+class Reader(Protocol):
+    """Takes the blocks of a body in turn."""
+
+    def feed(self, block: bytes) -> None:
+        """Take the next block."""
+
+    def finish(self) -> None:
+        """Note that the body is complete."""
+
+
+class RawReader:
+    """A body that is the file itself."""
+
+    def __init__(self, sink: Sink) -> None:
+        self._sink = sink
+
+    def feed(self, block: bytes) -> None:
+        self._sink.write(block)
+
+    def finish(self) -> None:
+        """Do nothing: every body is a whole one."""
+
+
+def too_large(limit: int) -> Problem:
+    """Refuse a body of more bytes than this."""
+    return Problem("too_large", f"The recording is larger than the {limit:,} bytes accepted here.")
+
+
+def check_headers(request: Request, limit: int) -> str:
+    """Refuse what the headers alone show, before the body is asked for.
+
+    Parameters
+    ----------
+    request : Request
+    limit : int
+        Most bytes that a recording may have.
+
+    Returns
+    -------
+    str
+        The media type: `DICOM` or `FORM`.
+
+    Raises
+    ------
+    Problem
+        ``unsupported_media_type``, ``too_large`` or ``malformed_request``.
+    """
+    media_type = request.headers.get("content-type", "").split(";")[0].strip().lower()
+    if media_type not in (DICOM, FORM):
+        raise Problem(
+            "unsupported_media_type",
+            f"Send the file as the part 'file' of {FORM}, or as the body itself with "
+            f"'Content-Type: {DICOM}' (curl's --data-binary sends another type unless told).",
+        )
+    if request.headers.get("content-encoding", "identity").lower() != "identity":
+        raise Problem("unsupported_media_type", "Send the body without a Content-Encoding.")
+    room = limit if media_type == DICOM else limit + FORM_OVERHEAD_BYTES
+    length = request.headers.get("content-length", "")
+    if length.isdigit() and int(length) > room:
+        raise too_large(limit)
+    return media_type
+
+
+@asynccontextmanager
+async def receive(
+    request: Request, media_type: str, files: Files, limit: int
+) -> AsyncIterator[tuple[Upload, list[tuple[str, str]]]]:
+    """Stream the body of a request to a file.
+
+    Parameters
+    ----------
+    request : Request
+    media_type : str
+        As `check_headers` gives it.
+    files : Files
+    limit : int
+        Most bytes that the recording may have.
+
+    Yields
+    ------
+    upload : Upload
+        The recording; its file is deleted at the end unless it was moved.
+    fields : list of (name, value)
+        The form's other parts.
+
+    Raises
+    ------
+    Problem
+        The body is too large or cannot be read, or there is no room.
+    """
+    part = await to_thread.run_sync(files.new_upload)
+    try:
+        with part.open("wb") as stream:
+            sink = Sink(stream, limit)
+            form = _form_reader(request, sink) if media_type == FORM else None
+            await _feed(request, form or RawReader(sink))
+            await to_thread.run_sync(_flush, stream)
+        name = form.file_name if form else None
+        yield (
+            Upload(path=part, size_bytes=sink.size, sha256=sink.sha256, file_name=name),
+            form.fields if form else [],
+        )
+    finally:
+        part.unlink(missing_ok=True)
+
+
+async def _feed(request: Request, reader: Reader) -> None:
+    block = bytearray()
+    async for chunk in request.stream():
+        block += chunk
+        if len(block) >= BLOCK_BYTES:
+            await to_thread.run_sync(reader.feed, bytes(block))
+            block.clear()
+    if block:
+        await to_thread.run_sync(reader.feed, bytes(block))
+    reader.finish()
+
+
+def _form_reader(request: Request, sink: Sink) -> FormReader:
+    _, parameters = parse_options_header(request.headers["content-type"])
+    boundary = parameters.get(b"boundary")
+    if not boundary:
+        raise Problem("malformed_request", "The multipart body's boundary is not given.")
+    return FormReader(boundary, sink.write)
+
+
+def _flush(stream: BinaryIO) -> None:
+    try:
+        stream.flush()
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise Problem("storage_full", "There is no room left for the upload.") from None
+        raise

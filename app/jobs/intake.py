@@ -1,0 +1,160 @@
+"""What happens to an analysis from outside: it is asked for, cancelled, removed or found again."""
+
+import hashlib
+import json
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from app.jobs.queue import JobQueue
+from app.jobs.render import Renderer
+from app.storage.files import Files
+from app.storage.records import Record, Records, Request, new_id
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Upload:
+    """A recording that has arrived whole.
+
+    Attributes
+    ----------
+    path : Path
+        A file of ours; it is moved or deleted by whoever takes the upload.
+    """
+
+    path: Path
+    size_bytes: int
+    sha256: str
+    file_name: str | None
+
+
+@dataclass(frozen=True)
+class Options:
+    """What a caller may choose of an analysis."""
+
+    body_mass_g: float | None
+    profile: str
+    figures: bool
+
+
+@dataclass(frozen=True)
+class Intake:
+    """Takes analyses in and out of records, files and queue, in the order that loses nothing.
+
+    Parameters
+    ----------
+    identity : mapping
+        What a result depends on besides the bytes and the options: networks, measuring settings
+        and version.
+    max_attempts : int
+        How often an analysis may have been started.
+    """
+
+    records: Records
+    files: Files
+    queue: JobQueue
+    renderer: Renderer
+    identity: Mapping[str, object]
+    max_attempts: int
+
+    def admit(self, upload: Upload, options: Options, *, acknowledged: bool) -> tuple[Record, bool]:
+        """Queue an analysis, unless the same one exists.
+
+        Parameters
+        ----------
+        upload : Upload
+        options : Options
+        acknowledged : bool
+            Whether the caller is told the id whatever becomes of the analysis.
+
+        Returns
+        -------
+        record : Record
+        created : bool
+            False where the same bytes with the same options were here before.
+
+        Raises
+        ------
+        OSError
+            The upload cannot be stored.
+        """
+        fingerprint = self._fingerprint(upload.sha256, options)
+        existing = self.records.find(fingerprint)
+        if existing is not None:
+            upload.path.unlink(missing_ok=True)
+            return existing, False
+        id = new_id()
+        self.files.keep_upload(upload.path, id)
+        if acknowledged:
+            self.files.sync_upload(id)
+        request = Request(
+            fingerprint=fingerprint,
+            acknowledged=acknowledged,
+            file_name=upload.file_name,
+            size_bytes=upload.size_bytes,
+            sha256=upload.sha256,
+            body_mass_g=options.body_mass_g,
+            profile=options.profile,
+            figures=options.figures,
+        )
+        try:
+            record = self.records.add(id, request)
+        except BaseException:
+            self.files.drop_upload(id)
+            raise
+        if record.id != id:  # the same bytes came twice at the same time
+            self.files.drop_upload(id)
+            return record, False
+        self.queue.submit(id)
+        return record, True
+
+    def acknowledge(self, id: str) -> Record | None:
+        """Make sure that an analysis outlives this process before its id is told."""
+        self.files.sync_upload(id)
+        return self.records.acknowledge(id)
+
+    def remove(self, id: str) -> bool:
+        """Cancel an unfinished analysis, remove a finished one; whether there was one."""
+        if self.records.cancel(id) is not None:
+            self.queue.cancel(id)
+            return True
+        if not self.records.remove(id):
+            return False
+        self.files.drop_upload(id)
+        self.files.drop_result(id)
+        return True
+
+    def recover(self) -> None:
+        """Take up what the last process left: queue the unfinished, delete what is nobody's."""
+        for record in self.records.with_status("running"):
+            self.records.requeue(record.id, counts=True)
+        queued = [record for record in self.records.with_status("queued") if self._again(record)]
+        done = self.records.with_status("succeeded")
+        self.files.tidy(
+            uploads={record.id for record in queued}, results={record.id for record in done}
+        )
+        for record in queued:
+            self.queue.submit(record.id)
+        for record in done:
+            if record.figures:
+                self.renderer.draw_ahead(record.id)
+        if queued:
+            logger.info("unfinished analyses queued again", extra={"analyses": len(queued)})
+
+    def _again(self, record: Record) -> bool:
+        if record.attempts < self.max_attempts and self.files.upload(record.id).exists():
+            return True
+        self.records.fail(
+            record.id,
+            "internal_error",
+            f"The service stopped {record.attempts} times during this analysis, which is not "
+            "started again. Send the file once more if you want to try.",
+        )
+        return False
+
+    def _fingerprint(self, sha256: str, options: Options) -> str:
+        named = {"sha256": sha256, "options": vars(options), "identity": dict(self.identity)}
+        return hashlib.sha256(json.dumps(named, sort_keys=True).encode()).hexdigest()

@@ -1,0 +1,161 @@
+"""Figures drawn in one thread of their own: ahead of time, or when somebody asks for one."""
+
+import asyncio
+import logging
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from pathlib import Path
+from queue import PriorityQueue
+from time import perf_counter
+
+from app.metrics import Metrics
+from app.pipeline.results import Analysis
+from app.storage.files import Files
+from app.storage.records import Records
+from app.storage.serial import load_analysis
+
+logger = logging.getLogger(__name__)
+
+Draw = Callable[[str, Analysis], bytes]
+"""Draws the figure of this name as a PNG file."""
+
+_NOW, _AHEAD, _STOP = 0, 1, 2
+
+
+class FigureUnavailableError(Exception):
+    """A figure could not be drawn, or the service stopped before it was."""
+
+
+class Renderer:
+    """Draws figures one after the other; those that somebody waits for come first.
+
+    Parameters
+    ----------
+    draw : callable
+        Draws one figure.
+    names : sequence of str
+        All figures that there are.
+    """
+
+    def __init__(
+        self, draw: Draw, names: Sequence[str], files: Files, records: Records, metrics: Metrics
+    ) -> None:
+        self.names = tuple(names)
+        self._draw = draw
+        self._files = files
+        self._records = records
+        self._metrics = metrics
+        self._pending: dict[tuple[str, str], Future[Path | None]] = {}
+        self._orders: PriorityQueue[tuple[int, int, tuple[str, str]]] = PriorityQueue()
+        self._ordered = 0
+        self._lock = threading.Lock()
+        self._stopped = threading.Event()
+        self._loaded: tuple[str, Analysis] | None = None
+        self._thread = threading.Thread(target=self._work, name="figures", daemon=True)
+        self._thread.start()
+
+    @property
+    def stopped(self) -> bool:
+        return self._stopped.is_set()
+
+    def path(self, id: str, name: str) -> Path:
+        """Where a figure lies once it is drawn."""
+        return self._files.result(id) / f"{name}.png"
+
+    def all_drawn(self, id: str) -> bool:
+        """Whether every figure of an analysis is there."""
+        return all(self.path(id, name).exists() for name in self.names)
+
+    def draw_ahead(self, id: str) -> None:
+        """Have all figures of an analysis drawn when there is time."""
+        for name in self.names:
+            if not self.path(id, name).exists():
+                self._order(id, name, _AHEAD)
+
+    async def figure(self, id: str, name: str) -> Path:
+        """Wait until a figure of a succeeded analysis is drawn.
+
+        Returns
+        -------
+        Path
+            Its PNG file.
+
+        Raises
+        ------
+        FigureUnavailableError
+            Drawing broke, or the service is stopping.
+        """
+        path = self.path(id, name)
+        if path.exists():
+            return path
+        drawn = self._order(id, name, _NOW)
+        done, _ = await asyncio.wait({asyncio.wrap_future(drawn)})
+        result = done.pop().result()
+        if result is None:
+            raise FigureUnavailableError(name)
+        return result
+
+    def stop(self, timeout_s: float) -> bool:
+        """Draw no more; whether the figure under way was finished in time."""
+        self._stopped.set()
+        self._orders.put((_STOP, 0, ("", "")))
+        self._thread.join(timeout_s)
+        with self._lock:
+            for order in self._pending.values():
+                if not order.done():
+                    order.set_result(None)
+            self._pending.clear()
+        return not self._thread.is_alive()
+
+    def _order(self, id: str, name: str, priority: int) -> Future[Path | None]:
+        key = (id, name)
+        with self._lock:
+            order = self._pending.get(key)
+            if order is None:
+                order = self._pending[key] = Future()
+                order.set_running_or_notify_cancel()  # a waiter that gives up cannot cancel it
+            if self._stopped.is_set():
+                del self._pending[key]
+                order.set_result(None)
+                return order
+            self._ordered += 1
+            self._orders.put((priority, self._ordered, key))
+        return order
+
+    def _work(self) -> None:
+        while True:
+            _, _, key = self._orders.get()
+            if self._stopped.is_set():
+                return
+            with self._lock:
+                wanted = key in self._pending
+            if wanted:
+                path = self._render(*key)
+                with self._lock:
+                    order = self._pending.pop(key, None)
+                if order is not None:
+                    order.set_result(path)
+
+    def _render(self, id: str, name: str) -> Path | None:
+        path = self.path(id, name)
+        if path.exists():
+            return path
+        began = perf_counter()
+        try:
+            content = self._draw(name, self._load(id))
+            milliseconds = 1000 * (perf_counter() - began)
+            self._records.add_render_time(id, milliseconds)
+            self._files.write_file(path, content)
+        except FileNotFoundError:  # the analysis was deleted meanwhile
+            return None
+        except Exception:
+            logger.exception("figure broke", extra={"analysis_id": id, "figure": name})
+            return None
+        self._metrics.observe_stage("render", milliseconds)
+        return path
+
+    def _load(self, id: str) -> Analysis:
+        if self._loaded is None or self._loaded[0] != id:
+            self._loaded = (id, load_analysis(self._files.result(id)))
+        return self._loaded[1]

@@ -1,0 +1,167 @@
+"""One job from start to end: analyse, store, record, and say how it ended."""
+
+import errno
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from time import monotonic, perf_counter
+from typing import Any
+
+from app.jobs.queue import Control, Outcome, Progress
+from app.jobs.render import Renderer
+from app.metrics import Metrics
+from app.output import tables
+from app.pipeline.analysis import Stage
+from app.pipeline.errors import AnalysisCancelled, AnalysisTimedOut, RecordingError
+from app.pipeline.results import Analysis
+from app.storage.files import Files
+from app.storage.records import Record, Records
+from app.storage.serial import save_analysis
+
+logger = logging.getLogger(__name__)
+
+Inspect = Callable[[Path], object]
+"""Raises what is wrong with a recording as far as its header shows."""
+
+Analyse = Callable[..., Analysis]
+"""``app.pipeline.analysis.analyse`` with all but the file and what was asked of it bound."""
+
+BEATS, SUMMARY, TRACE = "beats.csv", "summary.csv", "trace.csv"
+
+
+@dataclass(frozen=True)
+class Runner:
+    """Runs recorded analyses, one per call; safe to call from several threads.
+
+    Parameters
+    ----------
+    analyse : callable
+        ``analyse(path, body_mass_g=, profile=, progress=)``.
+    time_limit_s : float
+        Longest time that an analysis may take.
+    """
+
+    analyse: Analyse
+    time_limit_s: float
+    records: Records
+    files: Files
+    renderer: Renderer
+    metrics: Metrics
+
+    def __call__(self, id: str, control: Control) -> Outcome | None:
+        record = self.records.start(id)
+        if record is None:  # cancelled before it began
+            return Outcome("cancelled")
+        try:
+            outcome = self._finish(record, control)
+        except AnalysisCancelled:
+            if control.interrupted.is_set() and not control.cancelled.is_set():
+                self.records.requeue(id, counts=False)
+                logger.info("analysis interrupted", extra={"analysis_id": id})
+                return None
+            outcome = Outcome("cancelled")
+        except RecordingError as error:
+            outcome = Outcome("failed", error.code, error.detail)
+        except AnalysisTimedOut:
+            outcome = Outcome("failed", "time_limit", self._time_limit_detail())
+        except OSError as error:
+            outcome = self._fault(id, error)
+        except Exception as error:
+            outcome = self._fault(id, error)
+        if outcome.status == "failed":
+            self.records.fail(id, outcome.code or "", outcome.detail or "")
+        if outcome.status != "succeeded":
+            self.metrics.count_analysis(outcome.status, {})
+            logger.info(
+                "analysis ended",
+                extra={"analysis_id": id, "outcome": outcome.status, "code": outcome.code},
+            )
+        self.files.drop_upload(id)
+        return outcome
+
+    def _finish(self, record: Record, control: Control) -> Outcome:
+        began = perf_counter()
+        control.progress = Progress("read", 0.0)
+        analysis = self.analyse(
+            self.files.upload(record.id),
+            body_mass_g=record.body_mass_g,
+            profile=record.profile,
+            progress=self._watch(control),
+        )
+        self.files.write_result(record.id, lambda folder: write_tables(folder, record, analysis))
+        total_ms = 1000 * (perf_counter() - began)
+        if self.records.succeed(record.id, total_ms) is None:
+            self.files.drop_result(record.id)
+            return Outcome("cancelled")
+        self._report(record.id, analysis, total_ms)
+        if record.figures:
+            self.renderer.draw_ahead(record.id)
+        return Outcome("succeeded")
+
+    def _watch(self, control: Control) -> Callable[[Stage, float], None]:
+        deadline = monotonic() + self.time_limit_s
+
+        def progress(stage: Stage, fraction: float) -> None:
+            if control.cancelled.is_set() or control.interrupted.is_set():
+                raise AnalysisCancelled
+            if monotonic() > deadline:
+                raise AnalysisTimedOut
+            control.progress = Progress(stage, min(1.0, max(0.0, fraction)))
+
+        return progress
+
+    def _report(self, id: str, analysis: Analysis, total_ms: float) -> None:
+        timings: dict[str, Any] = dict(analysis.timings_ms) | {"total": total_ms}
+        self.metrics.count_analysis("succeeded", timings)
+        logger.info(
+            "analysis ended",
+            extra={
+                "analysis_id": id,
+                "outcome": "succeeded",
+                "timings_ms": {stage: round(time, 1) for stage, time in timings.items()},
+                "columns": analysis.strip.columns,
+                "beats": len(analysis.beats),
+            },
+        )
+
+    def _time_limit_detail(self) -> str:
+        return (
+            f"The analysis took longer than the {self.time_limit_s:g} seconds it may take. "
+            "Send a shorter recording, or have the limit raised."
+        )
+
+    def _fault(self, id: str, error: Exception) -> Outcome:
+        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+            return Outcome("failed", "storage_full", "There is no room left to store the result.")
+        logger.error(
+            "analysis broke", exc_info=error, extra={"analysis_id": id, "outcome": "failed"}
+        )
+        return Outcome(
+            "failed", "internal_error", "The analysis broke: a fault of the service, not the file."
+        )
+
+
+def write_tables(folder: Path, record: Record, analysis: Analysis) -> None:
+    """Write an analysis and its three tables into a folder.
+
+    Raises
+    ------
+    OSError
+        The folder cannot be written to.
+    """
+    save_analysis(folder, analysis)
+    options = {
+        "body_mass_g": record.body_mass_g,
+        "profile": record.profile,
+        "figures": record.figures,
+    }
+    summary = tables.summary_csv(
+        analysis, id=record.id, file_name=record.file_name, options=options
+    )
+    for name, content in (
+        (BEATS, tables.beats_csv(analysis)),
+        (SUMMARY, summary),
+        (TRACE, tables.trace_csv(analysis)),
+    ):
+        (folder / name).write_text(content, encoding="utf-8", newline="")

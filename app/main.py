@@ -1,0 +1,138 @@
+"""The one place where everything is put together."""
+
+import logging
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from functools import partial
+from pathlib import Path
+
+from anyio import to_thread
+from fastapi import FastAPI
+from fastapi.routing import APIRoute
+
+from app import __version__
+from app.api import analyses, artefacts, health
+from app.api.documentation import DESCRIPTION, describe_with
+from app.api.edge import Edge
+from app.api.problems import HANDLERS
+from app.api.service import Service
+from app.jobs.intake import Intake
+from app.jobs.queue import InProcessQueue
+from app.jobs.render import Draw, Renderer
+from app.jobs.runner import Analyse, Runner
+from app.metrics import Metrics
+from app.output import figures
+from app.pipeline.analysis import PIPELINE_VERSION
+from app.pipeline.analysis import analyse as analyse_recording
+from app.pipeline.dicom import open_recording
+from app.pipeline.networks import Networks, load_networks
+from app.settings import Settings
+from app.storage.files import Files, StoreInUseError
+from app.storage.records import Records
+
+logger = logging.getLogger(__name__)
+
+
+def create_app(
+    settings: Settings,
+    *,
+    load: Callable[[Path, int], Networks] = load_networks,
+    inspect: Callable[..., object] = open_recording,
+    analyse: Analyse = analyse_recording,
+    draw: Draw = figures.draw,
+) -> FastAPI:
+    """Put the service together.
+
+    Parameters
+    ----------
+    settings : Settings
+    load, inspect, analyse, draw : callable, optional
+        The core that the service is built around: networks from a folder, a recording's header,
+        its analysis and a figure of it.
+
+    Returns
+    -------
+    FastAPI
+        Nothing is opened before its lifespan starts. Then ``state.service`` holds the parts.
+    """
+    metrics = Metrics()
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        networks = load(settings.models_dir, settings.thread_count)
+        try:
+            files = Files(settings.data_dir)
+        except StoreInUseError as error:
+            logger.critical("cannot start: %s", error)
+            raise
+        records = Records.in_file(files.records_path)
+        renderer = Renderer(draw, figures.FIGURE_NAMES, files, records, metrics)
+        runner = Runner(
+            analyse=partial(
+                analyse, networks=networks, measuring=settings.measuring, limits=settings.limits
+            ),
+            time_limit_s=settings.analysis_time_limit_s,
+            records=records,
+            files=files,
+            renderer=renderer,
+            metrics=metrics,
+        )
+        queue = InProcessQueue(runner, settings.worker_count)
+        metrics.watch_queue(lambda: queue.queued, lambda: queue.running)
+        intake = Intake(
+            records=records,
+            files=files,
+            queue=queue,
+            renderer=renderer,
+            identity={
+                "pipeline": PIPELINE_VERSION,
+                "networks": [networks.classifier.info.sha256, networks.segmenter.info.sha256],
+                "measuring": vars(settings.measuring),
+            },
+            max_attempts=settings.max_attempts,
+        )
+        app.state.service = Service(
+            settings=settings,
+            networks=networks,
+            records=records,
+            files=files,
+            queue=queue,
+            renderer=renderer,
+            intake=intake,
+            metrics=metrics,
+            inspect=partial(inspect, limits=settings.limits),
+        )
+        intake.recover()
+        yield
+        # Where a server has drained the queue before, both come to rest at once.
+        grace_s = settings.shutdown_grace_s
+        at_rest = await to_thread.run_sync(queue.drain, grace_s)
+        at_rest &= await to_thread.run_sync(renderer.stop, grace_s)
+        if at_rest:  # else the process ends soon, and a thread may still need them
+            records.close()
+        files.close()
+
+    app = FastAPI(
+        title="Echo2Pheno",
+        version=__version__,
+        description=DESCRIPTION,
+        root_path=settings.root_path,
+        redirect_slashes=False,
+        lifespan=lifespan,
+        exception_handlers=dict(HANDLERS.items()),
+        generate_unique_id_function=_operation_id,
+    )
+    for router in (analyses.router, artefacts.router, health.router):
+        app.include_router(router)
+    app.add_middleware(
+        Edge,
+        metrics=metrics,
+        drain_bytes=settings.drain_max_bytes,
+        drain_s=settings.drain_time_limit_s,
+    )
+    describe_with(app)
+    return app
+
+
+def _operation_id(route: APIRoute) -> str:
+    return route.name

@@ -1,0 +1,70 @@
+"""What Prometheus is told: requests, analyses by outcome, stage seconds and the queue."""
+
+from collections.abc import Callable, Mapping
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+
+STAGE_SECONDS = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0, 300.0, 600.0)
+
+
+class Metrics:
+    """The metrics of one application, in a registry of its own."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        self._requests = Counter(
+            "echo2pheno_requests",
+            "Requests answered.",
+            ("method", "route", "status"),
+            registry=self.registry,
+        )
+        self._request_seconds = Histogram(
+            "echo2pheno_request_seconds",
+            "Time from a request's first byte to its answer's last.",
+            ("method", "route"),
+            registry=self.registry,
+            buckets=STAGE_SECONDS,
+        )
+        self._analyses = Counter(
+            "echo2pheno_analyses",
+            "Analyses ended, by outcome.",
+            ("outcome",),
+            registry=self.registry,
+        )
+        self._stage_seconds = Histogram(
+            "echo2pheno_stage_seconds",
+            "Time of a stage of an analysis.",
+            ("stage",),
+            registry=self.registry,
+            buckets=STAGE_SECONDS,
+        )
+        for outcome in ("succeeded", "failed", "cancelled"):
+            self._analyses.labels(outcome)
+
+    def watch_queue(self, queued: Callable[[], int], running: Callable[[], int]) -> None:
+        """Ask these two for the queue's state whenever the metrics are read."""
+        Gauge(
+            "echo2pheno_analyses_queued", "Analyses that wait for a worker.", registry=self.registry
+        ).set_function(queued)
+        Gauge(
+            "echo2pheno_analyses_running", "Analyses that run.", registry=self.registry
+        ).set_function(running)
+
+    def count_request(self, method: str, route: str, status: int, seconds: float) -> None:
+        """Count one answered request under its route's template, never its path."""
+        self._requests.labels(method, route, str(status)).inc()
+        self._request_seconds.labels(method, route).observe(seconds)
+
+    def count_analysis(self, outcome: str, timings_ms: Mapping[str, float]) -> None:
+        """Count an analysis that ended, and how long its stages took."""
+        self._analyses.labels(outcome).inc()
+        for stage, milliseconds in timings_ms.items():
+            self.observe_stage(stage, milliseconds)
+
+    def observe_stage(self, stage: str, milliseconds: float) -> None:
+        """Note how long one stage took."""
+        self._stage_seconds.labels(stage).observe(milliseconds / 1000)
+
+    def expose(self) -> bytes:
+        """Give all metrics in Prometheus' text format."""
+        return generate_latest(self.registry)

@@ -1,0 +1,113 @@
+"""The process around the app: one ready line, an orderly end on SIGTERM, exit status 0."""
+
+import asyncio
+import contextlib
+import os
+import signal
+import socket
+import sys
+from collections.abc import Iterator
+
+import uvicorn
+from fastapi import FastAPI
+
+from app.api.service import Service
+from app.logs import configure_logging
+from app.main import create_app
+from app.pipeline.errors import NetworksError
+from app.pipeline.networks import load_networks
+from app.settings import Settings
+
+MARGIN_S = 5.0
+"""What connections get, on top of the grace of the analyses, to send their answers."""
+
+
+class Server(uvicorn.Server):
+    """uvicorn, but ending with status 0 on a signal, and draining analyses while it closes."""
+
+    def __init__(self, app: FastAPI, settings: Settings) -> None:
+        super().__init__(
+            uvicorn.Config(
+                app,
+                host=settings.host,
+                port=settings.port,
+                log_config=None,
+                access_log=False,
+                server_header=False,
+                lifespan="on",
+                timeout_graceful_shutdown=int(settings.shutdown_grace_s + MARGIN_S) + 1,
+            )
+        )
+        self._app = app
+        self._grace_s = settings.shutdown_grace_s
+        self.at_rest = True
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        if self.started:
+            print(f"Echo2Pheno ready on {self._address()}", flush=True)
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        service: Service = self._app.state.service
+        # Requests that wait for an analysis are answered by the end of the grace at the latest.
+        draining = asyncio.create_task(asyncio.to_thread(service.queue.drain, self._grace_s))
+        await super().shutdown(sockets)
+        self.at_rest = await draining
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Handle signals while serving, without raising them again afterwards."""
+        originals = {sig: signal.signal(sig, self.handle_exit) for sig in _SIGNALS}
+        try:
+            yield
+        finally:
+            for sig, original in originals.items():
+                signal.signal(sig, original)
+
+    def _address(self) -> str:
+        host, port = self.servers[0].sockets[0].getsockname()[:2]
+        return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+def serve(settings: Settings) -> int:
+    """Run the service until a signal ends it.
+
+    Returns
+    -------
+    int
+        The status to exit with: 0 after a signal, 1 where the networks do not load.
+
+    Raises
+    ------
+    SystemExit
+        uvicorn could not start it: the port is taken, or the data folder is in use.
+    """
+    configure_logging(settings.log_level)
+    try:
+        networks = load_networks(settings.models_dir, settings.thread_count)
+    except NetworksError as error:
+        print(f"Echo2Pheno cannot start: {error}", file=sys.stderr)
+        return 1
+    return run(create_app(settings, load=lambda _, __: networks), settings)
+
+
+def run(app: FastAPI, settings: Settings) -> int:
+    """Serve an app until a signal ends it.
+
+    Returns
+    -------
+    int
+        The status to exit with, which is 0.
+    """
+    server = Server(app, settings)
+    server.run()
+    if not server.at_rest:
+        # A worker is inside a long call that nothing can interrupt. Its analysis is recorded and
+        # runs again after the next start, so the process may end under it.
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(0)
+    return 0
