@@ -88,10 +88,11 @@ def layer_profile(
     skin, anterior, upper, lower, posterior, pericardium = knots
     edge_width = rng.uniform(0.04, 0.14)
     level = smooth_noise(rng, (1, material.size), (0, 0.35 / MATERIAL_STEP_MM))[0]
-    layers = smooth_noise(rng, (1, material.size), (0, 0.05 / MATERIAL_STEP_MM))[0]
+    layer_mm = rng.uniform(0.03, 0.07)
+    layers = smooth_noise(rng, (1, material.size), (0, layer_mm / MATERIAL_STEP_MM))[0]
     # next to the lumen the tissue is never wholly dark, or the truth would lie where nothing is
     near_edge = np.maximum(_bump(material, upper, 0.12), _bump(material, lower, 0.12))
-    profile = (0.35 * level + rng.uniform(0.05, 0.6) * layers) * (1 - 0.75 * near_edge)
+    profile = (0.35 * level + rng.uniform(0.05, 1.0) * layers) * (1 - 0.75 * near_edge)
 
     # near field and chest wall, perhaps with the right ventricle's cavity in it
     near = rng.uniform(-1.2, 0.3)
@@ -179,7 +180,7 @@ def echo_amplitude(
         rng, shape, (rng.uniform(0.15, 0.5) / MATERIAL_STEP_MM, rng.uniform(15, 80) * ms)
     )
     texture = (
-        rng.uniform(0.3, 0.9) * streaks
+        rng.uniform(0.3, 1.3) * streaks
         + rng.uniform(0.2, 0.6) * speckle
         + rng.uniform(0.1, 0.6) * patches
     )
