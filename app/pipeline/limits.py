@@ -11,6 +11,8 @@ class Limits:
     ----------
     max_frames : int
         Screens in one file.
+    max_frame_pixels : int
+        Rows × columns of one screen, which is decoded in one piece.
     max_decoded_pixels : int
         Rows × columns × frames of the whole screens, whatever the file's own size.
     max_strip_columns : int
@@ -18,5 +20,6 @@ class Limits:
     """
 
     max_frames: int = 2_500
+    max_frame_pixels: int = 50_000_000
     max_decoded_pixels: int = 4_000_000_000
     max_strip_columns: int = 2_000_000

@@ -1,0 +1,165 @@
+"""A DICOM file to a Recording: what it says of itself, and its M-mode screens, read lazily."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from pydicom.uid import (
+    UID,
+    DeflatedExplicitVRLittleEndian,
+    ExplicitVRBigEndian,
+    JPEGExtended12Bit,
+    RLELossless,
+)
+
+from app.pipeline.encapsulation import find_screens
+from app.pipeline.errors import (
+    CorruptPixelData,
+    NoMModeRegion,
+    NoPixelData,
+    TooLarge,
+    UnsupportedTransferSyntax,
+)
+from app.pipeline.frames import ENCAPSULATED, NATIVE, EncodedScreens, NativeScreens, open_pixels
+from app.pipeline.grey import PixelFormat, ToGrey, grey_converter, read_pixel_format
+from app.pipeline.header import UNDEFINED_LENGTH, Header, PixelElement, read_header
+from app.pipeline.limits import Limits
+from app.pipeline.regions import find_m_mode_region
+from app.pipeline.results import FileInfo, Region, Warning
+
+
+@dataclass(frozen=True)
+class Recording:
+    """A file that can be measured, as far as its header and its size show.
+
+    Attributes
+    ----------
+    info : FileInfo
+    region : Region
+        The M-mode region of its screens.
+    warnings : tuple of Warning
+    """
+
+    info: FileInfo
+    region: Region
+    warnings: tuple[Warning, ...]
+    _path: Path = field(repr=False)
+    _decoder: NativeScreens | EncodedScreens = field(repr=False)
+    _to_grey: ToGrey = field(repr=False)
+
+    def screens(self) -> Iterator[NDArray[np.uint8]]:
+        """Decode the screens one at a time, in order.
+
+        Yields
+        ------
+        ndarray of uint8, shape (rows, columns)
+            Grey values of the M-mode region.
+
+        Raises
+        ------
+        CorruptPixelData
+            If a screen cannot be decoded.
+        """
+        with open_pixels(self._path) as file:
+            yield from self._decoder.regions(file, self.region, self._to_grey)
+
+
+def open_recording(path: Path, limits: Limits = Limits()) -> Recording:
+    """Read the header of a DICOM file and check that it can be measured; nothing is decoded.
+
+    Parameters
+    ----------
+    path : Path
+    limits : Limits
+
+    Raises
+    ------
+    NotDicom, NoPixelData, NoMModeRegion, NoCalibration, UnsupportedTransferSyntax, TooLarge
+    CorruptPixelData
+        If the header contradicts itself, or the file is shorter than its header says.
+    """
+    with path.open("rb") as file:
+        header = read_header(file)
+        pixels = header.pixels
+        if pixels is None or pixels.length == 0:
+            raise NoPixelData(
+                "The DICOM file holds no image. Export the recording with its images."
+            )
+        regions = header.value("SequenceOfUltrasoundRegions")
+        if not regions:
+            raise NoMModeRegion(
+                "The image has no calibrated regions. Export the M-mode recording from the scanner "
+                "as DICOM, not as a screen shot."
+            )
+        pixel_format = read_pixel_format(header)
+        region, warnings = find_m_mode_region(regions, pixel_format.rows, pixel_format.columns)
+        _check_limits(pixel_format, limits)
+        _check_encoding(header, pixel_format)
+        decoder: NativeScreens | EncodedScreens
+        if header.transfer_syntax_uid in NATIVE:
+            decoder = _native(header, pixel_format, pixels, path.stat().st_size)
+        else:
+            if pixels.length != UNDEFINED_LENGTH:
+                raise CorruptPixelData("The image data is not encoded in the way the file says.")
+            decoder = EncodedScreens(
+                pixel_format,
+                find_screens(file, pixels.offset, pixel_format.frames),
+                is_jpeg=header.transfer_syntax_uid != RLELossless,
+            )
+    info = FileInfo(header.transfer_syntax_uid, pixel_format.frames)
+    return Recording(info, region, warnings, path, decoder, grey_converter(header, pixel_format))
+
+
+def _check_limits(pixel_format: PixelFormat, limits: Limits) -> None:
+    f = pixel_format
+    if f.frames > limits.max_frames:
+        raise TooLarge(
+            f"The recording has {f.frames} screens; at most {limits.max_frames} are read."
+        )
+    if f.rows * f.columns > limits.max_frame_pixels:
+        raise TooLarge(f"A screen of {f.columns} by {f.rows} pixels is larger than is read.")
+    pixels = f.rows * f.columns * f.frames
+    if pixels > limits.max_decoded_pixels:
+        raise TooLarge(
+            f"The recording decodes to {pixels} pixels; at most {limits.max_decoded_pixels} are "
+            "read."
+        )
+
+
+def _check_encoding(header: Header, pixel_format: PixelFormat) -> None:
+    syntax = header.transfer_syntax_uid
+    too_deep = pixel_format.bits_allocated != 8 and syntax not in (*NATIVE, RLELossless)
+    if syntax in NATIVE or (syntax in ENCAPSULATED and not too_deep):
+        return
+    # Only a registered name is quoted: what else stands in the file could be anything.
+    name = UID(syntax).name
+    if name == syntax:
+        name = "an unknown transfer syntax"
+    if syntax == JPEGExtended12Bit:
+        name = "JPEG of more than eight bits"
+    raise UnsupportedTransferSyntax(
+        f"The images are encoded as {name}, which cannot be read here. Export them uncompressed, "
+        "as RLE or as baseline JPEG."
+    )
+
+
+def _native(
+    header: Header, pixel_format: PixelFormat, pixels: PixelElement, file_bytes: int
+) -> NativeScreens:
+    syntax = header.transfer_syntax_uid
+    is_deflated = syntax == DeflatedExplicitVRLittleEndian
+    screens = NativeScreens(pixel_format, pixels, syntax == ExplicitVRBigEndian, header.deflated_at)
+    if pixels.length == UNDEFINED_LENGTH or pixels.length < screens.total_bytes:
+        raise CorruptPixelData(
+            f"The image data is shorter than {pixel_format.frames} screens of "
+            f"{pixel_format.columns} by {pixel_format.rows} pixels need."
+        )
+    if not is_deflated and file_bytes < pixels.offset + screens.total_bytes:
+        missing = 1 - (file_bytes - pixels.offset) / screens.total_bytes
+        raise CorruptPixelData(
+            f"The file was cut off: {missing:.0%} of its image data are missing. Export or copy "
+            "the recording again."
+        )
+    return screens

@@ -1,0 +1,130 @@
+"""The encoded screens of encapsulated pixel data (DICOM PS3.5 A.4), found without decoding."""
+
+import os
+import struct
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import BinaryIO
+
+from app.pipeline.errors import CorruptPixelData
+
+_ITEM = b"\xfe\xff\x00\xe0"
+_END = b"\xfe\xff\xdd\xe0"
+_END_OF_IMAGE = b"\xff\xd9"
+_MAX_FRAGMENTS = 200_000
+
+
+@dataclass(frozen=True)
+class Fragment:
+    """A piece of an encoded screen: where its bytes lie in the file."""
+
+    offset: int
+    length: int
+
+
+def find_screens(file: BinaryIO, offset: int, frames: int) -> tuple[tuple[Fragment, ...], ...]:
+    """Find the fragments of every encoded screen.
+
+    The Basic Offset Table decides where it fits what follows; otherwise a fragment is a screen,
+    or, where there are more fragments than screens, a screen ends with JPEG's end of image.
+
+    Parameters
+    ----------
+    file : binary file
+    offset : int
+        Of the first item of the pixel data.
+    frames : int
+        How many screens the header promises.
+
+    Raises
+    ------
+    CorruptPixelData
+        If the pixel data is cut off or does not hold that many screens.
+    """
+    items = _items(file, offset)
+    if not items:
+        raise CorruptPixelData("The image data is damaged: it holds no screen.")
+    table, fragments = items[0], [item for item in items[1:] if item.length]
+    screens = (
+        _by_table(_offset_table(file, table), fragments, frames)
+        or _by_count(fragments, frames)
+        or _by_end_of_image(file, fragments)
+    )
+    if len(screens) != frames:
+        raise CorruptPixelData(
+            f"The file promises {frames} screens, but holds {len(screens)}: it was cut off or "
+            "damaged. Export or copy the recording again."
+        )
+    return tuple(screens)
+
+
+def read_screen(file: BinaryIO, screen: Sequence[Fragment]) -> bytes:
+    """Read the encoded bytes of one screen."""
+    parts = []
+    for fragment in screen:
+        file.seek(fragment.offset)
+        parts.append(file.read(fragment.length))
+    return parts[0] if len(parts) == 1 else b"".join(parts)
+
+
+def _items(file: BinaryIO, offset: int) -> list[Fragment]:
+    size = file.seek(0, os.SEEK_END)
+    items: list[Fragment] = []
+    while True:
+        file.seek(offset)
+        head = file.read(8)
+        tag, length = head[:4], int.from_bytes(head[4:], "little")
+        offset += 8
+        if tag == _END or (not head and items):  # some writers leave the end out
+            return items
+        if len(head) < 8 or tag != _ITEM or len(items) > _MAX_FRAGMENTS:
+            raise CorruptPixelData("The image data is damaged. Export the recording again.")
+        if offset + length > size:
+            raise CorruptPixelData(
+                "The file was cut off within its image data. Export or copy the recording again."
+            )
+        items.append(Fragment(offset, length))
+        offset += length
+
+
+def _offset_table(file: BinaryIO, item: Fragment) -> tuple[int, ...]:
+    if item.length % 4 or item.length > 4 * _MAX_FRAGMENTS:
+        return ()
+    file.seek(item.offset)
+    return struct.unpack(f"<{item.length // 4}I", file.read(item.length))
+
+
+def _by_table(
+    table: tuple[int, ...], fragments: list[Fragment], frames: int
+) -> list[tuple[Fragment, ...]]:
+    if len(table) != frames or not fragments:
+        return []
+    first = fragments[0].offset
+    position = {fragment.offset - first: i for i, fragment in enumerate(fragments)}
+    starts = [position.get(offset, -1) for offset in table]
+    if starts[0] != 0 or -1 in starts or any(b <= a for a, b in pairwise(starts)):
+        return []
+    ends = [*starts[1:], len(fragments)]
+    return [tuple(fragments[a:b]) for a, b in zip(starts, ends, strict=True)]
+
+
+def _by_count(fragments: list[Fragment], frames: int) -> list[tuple[Fragment, ...]]:
+    if frames == 1 and fragments:
+        return [tuple(fragments)]
+    return [(fragment,) for fragment in fragments] if len(fragments) <= frames else []
+
+
+def _by_end_of_image(file: BinaryIO, fragments: list[Fragment]) -> list[tuple[Fragment, ...]]:
+    screens: list[tuple[Fragment, ...]] = []
+    current: list[Fragment] = []
+    for fragment in fragments:
+        current.append(fragment)
+        tail = min(4, fragment.length)
+        file.seek(fragment.offset + fragment.length - tail)
+        if _END_OF_IMAGE in file.read(tail):
+            screens.append(tuple(current))
+            current = []
+    if current:
+        screens.append(tuple(current))
+    return screens

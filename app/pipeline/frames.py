@@ -1,0 +1,243 @@
+"""The screens of a recording, decoded one at a time, of each only the M-mode region."""
+
+import io
+import struct
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, BinaryIO, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+from PIL.JpegImagePlugin import JpegImageFile
+from pydicom.uid import (
+    DeflatedExplicitVRLittleEndian,
+    ExplicitVRBigEndian,
+    ExplicitVRLittleEndian,
+    ImplicitVRLittleEndian,
+    JPEGBaseline8Bit,
+    JPEGExtended12Bit,
+    RLELossless,
+)
+
+from app.pipeline.encapsulation import Fragment, read_screen
+from app.pipeline.errors import CorruptPixelData
+from app.pipeline.grey import PixelFormat, ToGrey, luma
+from app.pipeline.header import PixelElement
+from app.pipeline.results import Region
+
+NATIVE = frozenset(
+    (
+        ImplicitVRLittleEndian,
+        ExplicitVRLittleEndian,
+        DeflatedExplicitVRLittleEndian,
+        ExplicitVRBigEndian,
+    )
+)
+ENCAPSULATED = frozenset((RLELossless, JPEGBaseline8Bit, JPEGExtended12Bit))
+
+_DAMAGED = "Screen {} of the recording is damaged and cannot be decoded. Export it again."
+
+
+class _Readable(Protocol):
+    def seek(self, offset: int, /) -> int: ...
+    def read(self, size: int, /) -> bytes: ...
+
+
+class NativeScreens:
+    """Reads uncompressed screens (PS3.5 section 8.1.1 and 8.2): of each the region's rows alone.
+
+    Parameters
+    ----------
+    pixel_format : PixelFormat
+    pixels : PixelElement
+    big_endian : bool
+    deflated_at : int or None
+        Where the deflated data set begins; the pixels are then inflated on the way, in order.
+    """
+
+    def __init__(
+        self,
+        pixel_format: PixelFormat,
+        pixels: PixelElement,
+        big_endian: bool,
+        deflated_at: int | None,
+    ) -> None:
+        self.format = pixel_format
+        self.pixels = pixels
+        self.deflated_at = deflated_at
+        f = pixel_format
+        pixels_per_frame = f.rows * f.columns
+        full = pixels_per_frame * f.samples * f.bytes_per_sample
+        # 4:2:2 stores two lumas, then the chromas that they share; some files say so of 4:4:4.
+        self._halved = f.photometric == "YBR_FULL_422" and not (
+            pixels.length >= full * f.frames and f.bits_allocated == 8
+        )
+        self._frame_bytes = pixels_per_frame * 2 * f.bytes_per_sample if self._halved else full
+        self._type = np.dtype(np.uint8 if f.bits_allocated == 8 else ">u2" if big_endian else "<u2")
+        # Eight-bit samples in words of two bytes come in swapped pairs where words are big-endian.
+        self._swapped = big_endian and pixels.is_words and f.bits_allocated == 8
+
+    @property
+    def total_bytes(self) -> int:
+        """How long the pixel data has to be."""
+        return self._frame_bytes * self.format.frames
+
+    def regions(
+        self, file: BinaryIO, region: Region, to_grey: ToGrey
+    ) -> Iterator[NDArray[np.uint8]]:
+        """Yield the region of every screen, shape (rows, columns)."""
+        source: _Readable = file
+        if self.deflated_at is not None:
+            source = _Inflated(file, self.deflated_at)
+        for frame in range(self.format.frames):
+            start = self.pixels.offset + frame * self._frame_bytes
+            yield to_grey(self._region(source, start, region))
+
+    def _region(self, source: _Readable, start: int, region: Region) -> NDArray[Any]:
+        f = self.format
+        if self._halved:
+            values = self._rows(source, start, region, 2 * f.columns)
+            quads = values[:, : 4 * (f.columns // 2)].reshape(len(values), -1, 4)
+            return quads[:, :, :2].reshape(len(values), -1)[:, region.x0 : region.x1]
+        if not f.planar:
+            values = self._rows(source, start, region, f.columns * f.samples)
+            values = values.reshape(len(values), f.columns, f.samples)[:, region.x0 : region.x1]
+            return values[..., 0] if f.samples == 1 or f.has_luma_first else values
+        plane_bytes = f.rows * f.columns * f.bytes_per_sample
+        planes = [
+            self._rows(source, start + i * plane_bytes, region, f.columns)[:, region.x0 : region.x1]
+            for i in range(1 if f.has_luma_first else f.samples)
+        ]
+        return planes[0] if f.has_luma_first else np.stack(planes, axis=-1)
+
+    def _rows(
+        self, source: _Readable, start: int, region: Region, samples_per_row: int
+    ) -> NDArray[Any]:
+        row_bytes = samples_per_row * self.format.bytes_per_sample
+        offset, length = start + region.y0 * row_bytes, (region.y1 - region.y0) * row_bytes
+        odd = (offset - self.pixels.offset) % 2 if self._swapped else 0
+        source.seek(offset - odd)
+        data = source.read(length + odd + (length + odd) % 2 * self._swapped)
+        if len(data) < length + odd:
+            raise CorruptPixelData("The file was cut off within its image data. Export it again.")
+        if self._swapped:
+            data = np.frombuffer(data, np.uint16).byteswap().tobytes()
+        values = np.frombuffer(data, self._type, offset=odd, count=length // self._type.itemsize)
+        return values.reshape(-1, samples_per_row)
+
+
+class EncodedScreens:
+    """Decodes compressed screens: run lengths (PS3.5 annex G) and JPEG of eight bits.
+
+    Parameters
+    ----------
+    pixel_format : PixelFormat
+    screens : tuple of tuple of Fragment
+    is_jpeg : bool
+    """
+
+    def __init__(
+        self,
+        pixel_format: PixelFormat,
+        screens: tuple[tuple[Fragment, ...], ...],
+        is_jpeg: bool,
+    ) -> None:
+        self.format = pixel_format
+        self.screens = screens
+        self.is_jpeg = is_jpeg
+
+    def regions(
+        self, file: BinaryIO, region: Region, to_grey: ToGrey
+    ) -> Iterator[NDArray[np.uint8]]:
+        """Yield the region of every screen, shape (rows, columns)."""
+        for number, screen in enumerate(self.screens, start=1):
+            encoded = read_screen(file, screen)
+            try:
+                if self.is_jpeg:
+                    grey = self._jpeg(encoded, region, to_grey)
+                else:
+                    grey = to_grey(self._run_lengths(encoded, region))
+            except CorruptPixelData:
+                raise
+            except Exception as error:  # whatever hostile bytes make a decoder raise
+                raise CorruptPixelData(_DAMAGED.format(number)) from error
+            yield grey
+
+    def _run_lengths(self, encoded: bytes, region: Region) -> NDArray[Any]:
+        f = self.format
+        count, *offsets = struct.unpack("<16I", encoded[:64])
+        if count != f.samples * f.bytes_per_sample:
+            raise ValueError("segments do not match the samples")
+        ends = [*offsets[1:count], len(encoded)]
+        wanted = f.bytes_per_sample * (1 if f.has_luma_first else f.samples)
+        planes: list[NDArray[Any]] = [
+            self._segment(encoded[start:end], region)
+            for start, end in zip(offsets[:wanted], ends[:wanted], strict=True)
+        ]
+        if f.bytes_per_sample == 2:  # the more significant byte comes first
+            pairs = zip(planes[::2], planes[1::2], strict=True)
+            planes = [high.astype(np.uint16) << 8 | low for high, low in pairs]
+        return planes[0] if len(planes) == 1 else np.stack(planes, axis=-1)
+
+    def _segment(self, segment: bytes, region: Region) -> NDArray[np.uint8]:
+        # TIFF's PackBits is DICOM's run-length code. Taking all rows for one also reads files
+        # whose runs cross rows, and what lies below the region is not decoded.
+        size = (region.y1 * self.format.columns, 1)
+        plane = Image.frombytes("L", size, segment, "packbits", "L")
+        values = np.asarray(plane).reshape(region.y1, self.format.columns)
+        return values[region.y0 :, region.x0 : region.x1]
+
+    def _jpeg(self, encoded: bytes, region: Region, to_grey: ToGrey) -> NDArray[np.uint8]:
+        # Opened without Image.open, which would warn of large images: their size is checked here.
+        image = JpegImageFile(io.BytesIO(encoded))
+        if image.size != (self.format.columns, self.format.rows) or image.mode not in ("L", "RGB"):
+            raise ValueError("the encoded image is not as the header says")
+        # Without a marker libjpeg takes three components for luma and chroma; DICOM knows better.
+        marked = "jfif" in image.info or "adobe" in image.info
+        is_rgb = image.mode == "RGB" and self.format.photometric == "RGB" and not marked
+        image.draft("YCbCr" if is_rgb else "L", image.size)
+        values = np.asarray(image)[region.y0 : region.y1, region.x0 : region.x1]
+        if is_rgb:
+            return luma(values)
+        return to_grey(values) if self.format.samples == 1 else np.ascontiguousarray(values)
+
+
+class _Inflated:
+    """A deflated data set read forwards, holding no more than what is asked for."""
+
+    def __init__(self, file: BinaryIO, start: int) -> None:
+        file.seek(start)
+        self._file = file
+        self._inflate = zlib.decompressobj(-zlib.MAX_WBITS)
+        self._at = 0
+
+    def seek(self, offset: int, /) -> int:
+        while self._at < offset:
+            if not self.read(min(offset - self._at, 1 << 20)):
+                break
+        return self._at
+
+    def read(self, size: int, /) -> bytes:
+        parts = []
+        while size > 0 and not self._inflate.eof:
+            pending = self._inflate.unconsumed_tail or self._file.read(1 << 16)
+            if not pending:
+                break
+            part = self._inflate.decompress(pending, size)
+            parts.append(part)
+            size -= len(part)
+            self._at += len(part)
+        return b"".join(parts)
+
+
+@contextmanager
+def open_pixels(path: Path) -> Iterator[BinaryIO]:
+    """Open a recording for decoding; what goes wrong in it is `CorruptPixelData`."""
+    with path.open("rb") as file:
+        try:
+            yield file
+        except (zlib.error, EOFError, ValueError) as error:
+            raise CorruptPixelData("The image data is damaged. Export it again.") from error

@@ -1,0 +1,132 @@
+"""How far the M-mode has moved from one screen to the next.
+
+Coarse signatures of two screens are compared at all shifts at once; the best candidates are then
+checked on whole columns, where a true overlap is the same picture up to the noise of compression.
+"""
+
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+_BANDS = 16  # of rows, in a signature
+_MIN_OVERLAP_COLUMNS = 32  # of a narrow screen a quarter of its columns
+_CANDIDATES = 6  # shifts that are checked on whole columns
+_CHECKED_COLUMNS = 128
+# Share of the checked columns that may differ: cursors and other marks that do not scroll.
+_OUTLIERS = 0.1
+# A true overlap is much worse two columns off, which shows even after strong compression; where
+# another beat merely looks alike, two columns off is hardly worse.
+_OFF_COLUMNS = 2
+_SHARPNESS = 1.4
+
+
+class Screen:
+    """The M-mode region of one screen, with what registration needs of it.
+
+    Parameters
+    ----------
+    pixels : ndarray of uint8, shape (rows, columns)
+    """
+
+    def __init__(self, pixels: NDArray[np.uint8]) -> None:
+        self.pixels = pixels
+        self.columns = int(pixels.shape[1])
+        self.min_overlap = max(1, min(_MIN_OVERLAP_COLUMNS, self.columns // 4))
+
+    @cached_property
+    def undrawn_columns(self) -> int:
+        """Number of columns at the left that are black from top to bottom."""
+        drawn = self.pixels.any(axis=0)
+        return int(drawn.argmax()) if drawn.any() else self.columns
+
+    @cached_property
+    def informative(self) -> NDArray[np.bool_]:
+        """For every column whether it holds more than one grey."""
+        varies: NDArray[np.bool_] = self.pixels.max(axis=0) != self.pixels.min(axis=0)
+        return varies
+
+    @cached_property
+    def signature(self) -> NDArray[np.float64]:
+        """Mean grey of every band of rows, shape (bands, columns)."""
+        rows = self.pixels.shape[0]
+        edges = np.linspace(0, rows, min(_BANDS, rows) + 1).astype(int)
+        sums = np.add.reduceat(self.pixels, edges[:-1], axis=0, dtype=np.uint32)
+        means: NDArray[np.float64] = sums / np.diff(edges)[:, None]
+        return means
+
+    @cached_property
+    def spectrum(self) -> NDArray[np.complex128]:
+        """Fourier transform of the signature, padded so that shifts do not wrap around."""
+        length = 1 << (2 * self.columns - 1).bit_length()
+        return np.fft.rfft(self.signature, length, axis=1)
+
+
+def find_shift(previous: Screen, screen: Screen) -> int | None:
+    """Find how many columns of `screen` are new.
+
+    Parameters
+    ----------
+    previous, screen : Screen
+        Two consecutive screens of the same size.
+
+    Returns
+    -------
+    int or None
+        The columns by which the M-mode has moved to the left, 0 if not at all; None where the
+        screens do not overlap by enough columns to tell.
+    """
+    if np.array_equal(previous.pixels, screen.pixels):
+        return 0
+    distance = _distances(previous, screen)
+    for shift in _local_minima(distance)[:_CANDIDATES]:
+        if _is_overlap(previous, screen, int(shift)):
+            return int(shift)
+    return None
+
+
+def _distances(previous: Screen, screen: Screen) -> NDArray[np.float64]:
+    """Mean squared difference of the signatures at every shift that leaves enough overlap."""
+    a, b = previous.signature, screen.signature
+    columns = previous.columns
+    length = 2 * (previous.spectrum.shape[1] - 1)
+    cross = np.fft.irfft((previous.spectrum * screen.spectrum.conj()).sum(axis=0), length)
+    energy_a = np.cumsum((a**2).sum(axis=0)[::-1])[::-1]  # from column s on
+    energy_b = np.cumsum((b**2).sum(axis=0))[::-1]  # up to column `columns` - s
+    overlap = np.arange(columns, 0, -1)
+    distances: NDArray[np.float64] = (energy_a + energy_b - 2 * cross[:columns]) / overlap
+    return distances[: columns - previous.min_overlap + 1]
+
+
+def _local_minima(values: NDArray[np.float64]) -> NDArray[np.int64]:
+    """Return where values are not above their neighbours, the lowest first."""
+    padded = np.concatenate(([np.inf], values, [np.inf]))
+    found = np.flatnonzero((values <= padded[:-2]) & (values <= padded[2:]))
+    return found[np.argsort(values[found], kind="stable")]
+
+
+def _is_overlap(previous: Screen, screen: Screen, shift: int) -> bool:
+    overlap = screen.columns - shift
+    informative = previous.informative[shift:] | screen.informative[:overlap]
+    columns = np.flatnonzero(informative)
+    if len(columns) < screen.min_overlap:
+        return False
+    columns = columns[np.linspace(0, len(columns) - 1, _CHECKED_COLUMNS).astype(int)]
+    residual = _difference(previous, screen, shift, columns)
+    if residual == 0:
+        return True
+    beside = min(
+        _difference(previous, screen, shift - _OFF_COLUMNS, columns),
+        _difference(previous, screen, shift + _OFF_COLUMNS, columns),
+    )
+    return _SHARPNESS * residual <= beside
+
+
+def _difference(previous: Screen, screen: Screen, shift: int, columns: NDArray[np.int64]) -> float:
+    """Mean squared difference over the given columns of `screen`, but for the worst of them."""
+    columns = columns[(columns + shift >= 0) & (columns + shift < previous.columns)]
+    difference = previous.pixels[:, columns + shift].astype(np.float32)
+    difference -= screen.pixels[:, columns]
+    per_column = np.sort(np.einsum("ij,ij->j", difference, difference)) / len(difference)
+    kept = max(1, round(len(per_column) * (1 - _OUTLIERS)))
+    return float(per_column[:kept].mean())
