@@ -116,7 +116,6 @@ def create_app(
         title="Echo2Pheno",
         version=__version__,
         description=DESCRIPTION,
-        root_path=settings.root_path,
         redirect_slashes=False,
         lifespan=lifespan,
         exception_handlers=dict(HANDLERS.items()),
@@ -127,6 +126,7 @@ def create_app(
     app.add_middleware(
         Edge,
         metrics=metrics,
+        root_path=settings.root_path,
         drain_bytes=settings.drain_max_bytes,
         drain_s=settings.drain_time_limit_s,
     )

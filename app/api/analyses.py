@@ -74,7 +74,8 @@ async def submit(request: Request, service: Here) -> Response:
         record, created = await to_thread.run_sync(
             partial(service.intake.admit, named, options, acknowledged=at_once)
         )
-    record = await _await(service, record, preference)
+    if not (created and at_once):  # else it is acknowledged already, and answered as queued
+        record = await _await(service, record, preference)
     shown = await to_thread.run_sync(_show, service, record, prefix(request))
     return _answer(shown, record, preference, created=created)
 

@@ -29,13 +29,18 @@ class Edge:
     ----------
     app : ASGI application
     metrics : Metrics
+    root_path : str
+        Prefix that a gateway mounts the service on, whether or not it passes it on in the path.
     drain_bytes : int
     drain_s : float
         How much is thrown away, and how long that may take.
     """
 
-    def __init__(self, app: ASGIApp, metrics: Metrics, drain_bytes: int, drain_s: float) -> None:
+    def __init__(
+        self, app: ASGIApp, metrics: Metrics, root_path: str, drain_bytes: int, drain_s: float
+    ) -> None:
         self._app = app
+        self._root_path = root_path
         self._metrics = metrics
         self._drain_bytes = drain_bytes
         self._drain_s = drain_s
@@ -44,6 +49,8 @@ class Edge:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
+        if self._root_path:
+            scope["root_path"] = self._root_path
         headers = dict(scope["headers"])
         token = request_id.set(_read_id(headers.get(b"x-request-id", b"")))
         exchange = _Exchange(headers, receive, send, self._drain_bytes, self._drain_s)
