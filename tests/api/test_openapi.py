@@ -1,0 +1,115 @@
+"""The description names every endpoint, and its examples are true to the wire models."""
+
+from typing import Any
+
+import httpx
+import pytest
+
+from app.api import examples
+from app.api.problems import CATALOGUE
+from app.api.schemas import AnalysisOut, ModelsOut, PageOut
+from tests.api.conftest import post_raw
+
+pytestmark = pytest.mark.anyio
+
+ENDPOINTS = {
+    ("post", "/v1/analyses"),
+    ("get", "/v1/analyses"),
+    ("get", "/v1/analyses/{id}"),
+    ("delete", "/v1/analyses/{id}"),
+    ("get", "/v1/analyses/{id}/figures/{name}.png"),
+    ("get", "/v1/analyses/{id}/beats.csv"),
+    ("get", "/v1/analyses/{id}/summary.csv"),
+    ("get", "/v1/analyses/{id}/trace.csv"),
+    ("get", "/v1/models"),
+    ("get", "/health/live"),
+    ("get", "/health/ready"),
+    ("get", "/metrics"),
+}
+
+
+@pytest.fixture
+async def schema(client: httpx.AsyncClient) -> dict[str, Any]:
+    return (await client.get("/openapi.json")).json()
+
+
+def operations(schema: dict[str, Any]):
+    for path, methods in schema["paths"].items():
+        for method, operation in methods.items():
+            yield method, path, operation
+
+
+async def test_every_endpoint_is_described(schema: dict[str, Any]) -> None:
+    assert {(method, path) for method, path, _ in operations(schema)} == ENDPOINTS
+    for _, _, operation in operations(schema):
+        assert operation["summary"]
+        assert operation["description"]
+
+
+async def test_every_answer_has_an_example(schema: dict[str, Any]) -> None:
+    for method, path, operation in operations(schema):
+        for status, response in operation["responses"].items():
+            for media_type, content in response.get("content", {}).items():
+                if media_type != "image/png":
+                    assert "example" in content or content.get("examples"), (method, path, status)
+
+
+async def test_every_problem_is_shown_where_it_occurs(schema: dict[str, Any]) -> None:
+    shown: set[str] = set()
+    for _, _, operation in operations(schema):
+        assert "HTTPValidationError" not in str(operation)
+        for status, response in operation["responses"].items():
+            content = response.get("content", {}).get("application/problem+json")
+            if content is None:
+                assert int(status) < 400
+                continue
+            for code, example in content["examples"].items():
+                assert example["value"]["code"] == code
+                assert str(CATALOGUE[code][0]) == status
+                shown.add(code)
+    assert shown == set(CATALOGUE) - {"method_not_allowed"}
+    assert set(examples.DETAILS) == set(CATALOGUE)
+
+
+async def test_references_lead_somewhere(schema: dict[str, Any]) -> None:
+    def references(node: Any):
+        if isinstance(node, dict):
+            if "$ref" in node:
+                yield node["$ref"]
+            for value in node.values():
+                yield from references(value)
+        elif isinstance(node, list):
+            for value in node:
+                yield from references(value)
+
+    for reference in references(schema):
+        name = reference.removeprefix("#/components/schemas/")
+        assert name in schema["components"]["schemas"]
+
+
+@pytest.mark.parametrize(
+    "example", [examples.ANALYSIS, examples.QUEUED, examples.RUNNING, examples.FAILED]
+)
+def test_examples_are_analyses(example: dict[str, Any]) -> None:
+    assert AnalysisOut.model_validate(example, extra="forbid").model_dump(mode="json") == example
+
+
+def test_examples_of_pages_and_models() -> None:
+    PageOut.model_validate(examples.PAGE)
+    assert ModelsOut.model_validate(examples.MODELS).model_dump() == examples.MODELS
+
+
+async def test_the_example_has_the_answers_keys(client: httpx.AsyncClient) -> None:
+    def keys(node: Any) -> Any:
+        if isinstance(node, dict):
+            return {key: keys(value) for key, value in node.items()}
+        return [keys(node[0])] if isinstance(node, list) and node else None
+
+    answer = (await post_raw(client)).json() | {"warnings": []}
+    assert keys(answer) == keys(examples.ANALYSIS)
+
+
+async def test_the_page_for_people(client: httpx.AsyncClient) -> None:
+    page = await client.get("/docs")
+    assert page.status_code == 200
+    assert "/openapi.json" in page.text
