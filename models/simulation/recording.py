@@ -98,7 +98,9 @@ def simulate_recording(
     if not good and rng.random() < 0.03:
         away = np.ones(columns, np.float32)
     lost = episode(trouble, 0.05, 1.2)  # contact lost
-    amplitude = echo_amplitude(rng, anatomy, motion, rows, seconds_per_column, away)
+    noisiest = 0.4 if good else (0.6 if kind < 0.45 else 0.7 if kind < 0.85 else 1.2)
+    noise_level = float(np.exp(rng.uniform(np.log(0.04), np.log(noisiest))))
+    amplitude = echo_amplitude(rng, anatomy, motion, rows, seconds_per_column, away, noise_level)
     artefacts.add_intracavity_echoes(rng, amplitude, motion, mm_per_row)
     amplitude = amplitude * artefacts.shadow(rng, rows, columns, seconds_per_column)
     contact = 1 - lost * rng.uniform(0.6, 1.0)
@@ -110,8 +112,6 @@ def simulate_recording(
     amplitude *= np.where(lower_half, (contact * posterior)[None, :], contact[None, :])
     stationary = artefacts.clutter(rng, rows, columns, mm_per_row)
     amplitude += stationary * (0.35 if good else rng.choice([0.4, 1.0, 2.5], p=[0.5, 0.35, 0.15]))
-    noisiest = 0.4 if good else (0.6 if kind < 0.45 else 0.7 if kind < 0.85 else 1.2)
-    noise_level = float(np.exp(rng.uniform(np.log(0.04), np.log(noisiest))))
     tilt = rng.uniform(-0.4, 0.4)
     depth_gain = np.exp(tilt * np.linspace(-1, 1, rows)).astype(np.float32)
     grey = artefacts.compress(rng, amplitude, noise_level, depth_gain)

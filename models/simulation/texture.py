@@ -13,6 +13,7 @@ from models.simulation.anatomy import Anatomy, Motion
 
 Image = NDArray[np.float32]
 MATERIAL_STEP_MM = 0.02
+BRIGHT_ECHO_SHIFT_MM = 0.035
 
 
 def smooth_noise(
@@ -82,11 +83,14 @@ def _bump(material: NDArray[np.float32], at: float, width: float) -> NDArray[np.
 
 
 def layer_profile(
-    rng: np.random.Generator, knots: list[float], material: NDArray[np.float32]
+    rng: np.random.Generator,
+    knots: list[float],
+    material: NDArray[np.float32],
+    noise_level: float,
 ) -> NDArray[np.float32]:
     """Brightness of the layers, natural logarithm of amplitude, over material depth."""
     skin, anterior, upper, lower, posterior, pericardium = knots
-    edge_width = rng.uniform(0.04, 0.14)
+    edge_width = np.exp(rng.uniform(np.log(0.04), np.log(0.28)))
     level = smooth_noise(rng, (1, material.size), (0, 0.35 / MATERIAL_STEP_MM))[0]
     layer_mm = rng.uniform(0.03, 0.07)
     layers = smooth_noise(rng, (1, material.size), (0, layer_mm / MATERIAL_STEP_MM))[0]
@@ -137,8 +141,14 @@ def layer_profile(
     profile += line * np.maximum(bright - behind / decay, -4.0)
 
     # the lumen
-    lumen = _edge(material, upper, edge_width) * (1 - _edge(material, lower, edge_width))
+    # The inner edge is where the grey lies halfway between lumen and tissue. Noise fills the lumen
+    # before the echo has died away, and the bright echo behind raises the half level, so the step
+    # is centred further inside.
     depth_of_dark = rng.uniform(2.0, 4.5)
+    halfway = 0.5 * min(depth_of_dark, max(-np.log(noise_level), 0.3)) / depth_of_dark
+    inward = 0.25 * edge_width * np.log((1 - halfway) / halfway) + BRIGHT_ECHO_SHIFT_MM
+    lumen = _edge(material, upper + inward, edge_width)
+    lumen = lumen * (1 - _edge(material, lower - inward, edge_width))
     profile = profile * (1 - lumen) - depth_of_dark * lumen
     # above the skin: gel or a cover
     above = 1 - _edge(material, skin, 0.06)
@@ -153,6 +163,7 @@ def echo_amplitude(
     rows: int,
     seconds_per_column: float,
     lumen_fill: NDArray[np.float32],
+    noise_level: float,
 ) -> Image:
     """Noise-free echo amplitude of the moving tissue, 1 in ordinary tissue.
 
@@ -160,6 +171,8 @@ def echo_amplitude(
     ----------
     lumen_fill : ndarray of float32, shape (columns,)
         0 where the ventricle is in the line of sight, 1 where only tissue is.
+    noise_level : float
+        Amplitude of the receiver noise that will be added.
 
     Returns
     -------
@@ -185,7 +198,7 @@ def echo_amplitude(
         + rng.uniform(0.1, 0.6) * patches
     )
 
-    profile = layer_profile(rng, knots, material)
+    profile = layer_profile(rng, knots, material, noise_level)
     texture += profile[:, None]
     upper, lower = knots[2], knots[3]
     posterior = _edge(material, 0.5 * (upper + lower), 0.2) * (1 - _edge(material, knots[5], 0.15))
