@@ -1,0 +1,82 @@
+"""Settings are read once, checked, and described."""
+
+import pytest
+from pydantic import ValidationError
+
+from app.settings import SHIPPED_MODELS_DIR, Settings
+
+
+@pytest.fixture(autouse=True)
+def _empty_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    import os
+
+    for name in list(os.environ):
+        if name.startswith("ECHO2PHENO_"):
+            monkeypatch.delenv(name)
+
+
+def test_defaults() -> None:
+    settings = Settings()
+    assert str(settings.data_dir) == "data"
+    assert settings.models_dir == SHIPPED_MODELS_DIR
+    assert (SHIPPED_MODELS_DIR / "simulation").is_dir()
+    assert (settings.host, settings.port) == ("127.0.0.1", 8000)
+    assert settings.analysis_time_limit_s == 600
+    assert (settings.measuring.heart_rate_min_bpm, settings.measuring.heart_rate_max_bpm) == (
+        200,
+        900,
+    )
+
+
+def test_every_setting_is_described() -> None:
+    for name, field in Settings.model_fields.items():
+        assert field.description, name
+        assert field.description.endswith("."), name
+
+
+def test_the_environment_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ECHO2PHENO_DATA_DIR", "/somewhere")
+    monkeypatch.setenv("ECHO2PHENO_MAX_FRAMES", "7")
+    monkeypatch.setenv("ECHO2PHENO_LOG_LEVEL", "debug")
+    monkeypatch.setenv("ECHO2PHENO_ROOT_PATH", "/echo/")
+    settings = Settings()
+    assert str(settings.data_dir) == "/somewhere"
+    assert settings.limits.max_frames == 7
+    assert settings.log_level == "DEBUG"
+    assert settings.root_path == "/echo"
+
+
+def test_an_argument_goes_before_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ECHO2PHENO_PORT", "1234")
+    assert Settings(port=4321).port == 4321
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("PORT", "70000"),
+        ("WORKERS", "many"),
+        ("ROOT_PATH", "echo"),
+        ("LOG_LEVEL", "LOUD"),
+        ("MAX_UPLOAD_BYTES", "0"),
+        ("HEART_RATE_MIN_BPM", "1000"),
+    ],
+)
+def test_values_are_checked(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
+    monkeypatch.setenv(f"ECHO2PHENO_{name}", value)
+    with pytest.raises(ValidationError):
+        Settings()
+
+
+def test_settings_do_not_change() -> None:
+    with pytest.raises(ValidationError):
+        Settings().port = 1  # type: ignore[misc]
+
+
+@pytest.mark.parametrize(
+    ("cores", "workers", "threads", "expected"),
+    [(8, 0, 0, (8, 1)), (8, 2, 0, (2, 4)), (2, 4, 0, (4, 1)), (8, 2, 3, (2, 3))],
+)
+def test_workers_share_the_cores(cores, workers, threads, expected) -> None:
+    settings = Settings(cores=cores, workers=workers, threads=threads)
+    assert (settings.worker_count, settings.thread_count) == expected
