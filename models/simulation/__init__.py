@@ -1,0 +1,1 @@
+"""Simulated M-mode recordings with their ground truth, and the scanner that exports them."""
