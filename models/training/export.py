@@ -1,10 +1,5 @@
-"""Checkpoints → ONNX files, manifest and their proof.
+"""Checkpoints → ONNX files, their manifest, and the proof that they answer as torch does."""
 
-python -m models.training.export --segmenter RUN/segmenter-1.pt --classifier RUN/classifier-1.pt
-    --version 0.1.0 [--accuracy accuracy.json] [--out models]
-"""
-
-import argparse
 import hashlib
 import json
 import tempfile
@@ -56,9 +51,7 @@ def averaged(network: nn.Module, checkpoint: Path) -> nn.Module:
     return network.eval()
 
 
-def export(
-    segmenter: Path, classifier: Path, out: Path, version: str, accuracy: dict[str, Any]
-) -> float:
+def export(segmenter: Path, classifier: Path, out: Path, version: str) -> float:
     """Write ``segmenter.onnx``, ``classifier.onnx`` and ``manifest.json`` into ``out``.
 
     Returns
@@ -96,7 +89,6 @@ def export(
                 "input": "256 rows of the whole depth, columns of 1.25 ms, grey scaled by the "
                 "strip's 99th percentile, gamma 0.6",
                 "trained_on": TRAINED_ON,
-                "accuracy": accuracy.get(role, {}),
             }
         manifest["segmenter"]["convention"] = CONVENTION
         path = written / "manifest.json"
@@ -125,21 +117,3 @@ def _difference(networks: Any, borders: nn.Module, quality: nn.Module) -> float:
             np.abs(judge_quality(networks, window) - probability.numpy()).max(),
         )
     )
-
-
-def main() -> None:
-    """Export from the command line."""
-    cli = argparse.ArgumentParser(description=__doc__)
-    cli.add_argument("--segmenter", type=Path, required=True)
-    cli.add_argument("--classifier", type=Path, required=True)
-    cli.add_argument("--out", type=Path, default=Path(__file__).parents[1])
-    cli.add_argument("--version", required=True)
-    cli.add_argument("--accuracy", type=Path, help="JSON that models.training.evaluate wrote")
-    args = cli.parse_args()
-    accuracy = json.loads(args.accuracy.read_text("utf-8")) if args.accuracy else {}
-    difference = export(args.segmenter, args.classifier, args.out, args.version, accuracy)
-    print(f"ONNX Runtime and torch differ by at most {difference:.2g} on the known window.")
-
-
-if __name__ == "__main__":
-    main()

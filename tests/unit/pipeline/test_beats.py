@@ -67,7 +67,9 @@ def test_short_dropouts_of_the_border_are_bridged() -> None:
     diameter[310:318] = np.nan
     whole, _ = _find(beating(1.0, 1e-3))
     bridged, _ = _find(diameter)
-    assert [b.diastole_s for b in bridged] == pytest.approx([b.diastole_s for b in whole], abs=0.003)
+    assert [b.diastole_s for b in bridged] == pytest.approx(
+        [b.diastole_s for b in whole], abs=0.003
+    )
 
 
 def test_quality_decides_what_counts() -> None:

@@ -28,9 +28,7 @@ def test_the_truth_fits_the_anatomy_it_was_drawn_from(seed: int) -> None:
     assert np.median(at_diastole) == pytest.approx(recording.anatomy.lvid_d_mm, rel=0.08)
     shortening = 1 - diameter_mm[recording.systole_columns].mean() / at_diastole.mean()
     assert shortening == pytest.approx(recording.anatomy.fractional_shortening, abs=0.13)
-    alternating = np.sort(
-        np.concatenate([recording.diastole_columns, recording.systole_columns])
-    )
+    alternating = np.sort(np.concatenate([recording.diastole_columns, recording.systole_columns]))
     is_systole = np.isin(alternating, recording.systole_columns)
     assert (is_systole[1:] != is_systole[:-1]).all()
 

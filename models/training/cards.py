@@ -1,0 +1,35 @@
+"""The networks' cards: what they are, what they learnt from, how well they do, where they fail."""
+
+from pathlib import Path
+from typing import Any
+
+from models.training.evaluate import table
+
+_SEGMENTER_KEYS = (
+    "dice", "border_error_mm", "lvid_d_error_pct", "lvid_s_error_pct", "fs_error_points", "beat_f1",
+)  # fmt: skip
+_CLASSIFIER_KEYS = ("quality_auc", "good_windows_kept", "bad_windows_dropped", "reliability")
+
+
+def write_cards(manifest: dict[str, Any], accuracy: dict[str, Any], folder: Path) -> None:
+    """Put the accuracy into ``manifest`` and write the cards, ``folder/README.md``."""
+    simulated = accuracy["simulated"]
+    manifest["segmenter"]["accuracy"] = {
+        "simulated": {key: simulated[key] for key in _SEGMENTER_KEYS},
+        **{key: value for key, value in accuracy.items() if key != "simulated"},
+    }
+    manifest["classifier"]["accuracy"] = {
+        "simulated": {key: simulated[key] for key in _CLASSIFIER_KEYS}
+    }
+    template = (Path(__file__).parent / "card.md").read_text("utf-8")
+    reliability = [
+        f"| {row['said']:.2f} | {row['true']:.2f} | {row['n']} |"
+        for row in simulated["reliability"]
+    ]
+    text = template.format(
+        segmenter=manifest["segmenter"],
+        classifier=manifest["classifier"],
+        accuracy="\n".join(table(accuracy)),
+        reliability="\n".join(reliability),
+    )
+    (folder / "README.md").write_text(text, "utf-8")
