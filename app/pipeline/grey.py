@@ -169,6 +169,6 @@ def _palette(header: Header, stored: NDArray[Any]) -> NDArray[np.uint8]:
         colours = apply_color_lut(stored.astype(np.uint16)[:, None], header.data_set)
     except Exception as error:  # whatever a damaged palette makes pydicom raise
         raise CorruptPixelData("The image's colour palette is missing or damaged.") from error
-    if colours.dtype == np.uint16:
-        colours = (colours >> 8).astype(np.uint8)
-    return luma(colours[..., :3])[:, 0]
+    if colours.max() > 255:  # some writers fill only the lower half of sixteen bits
+        colours = colours >> 8
+    return luma(colours.astype(np.uint8))[:, 0]

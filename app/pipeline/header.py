@@ -53,9 +53,6 @@ _KEYWORDS = (
     "RedPaletteColorLookupTableData",
     "GreenPaletteColorLookupTableData",
     "BluePaletteColorLookupTableData",
-    "SegmentedRedPaletteColorLookupTableData",
-    "SegmentedGreenPaletteColorLookupTableData",
-    "SegmentedBluePaletteColorLookupTableData",
 )
 _WANTED = frozenset(cast(int, tag_for_keyword(keyword)) for keyword in _KEYWORDS)
 _TRANSFER_SYNTAX = 0x00020010

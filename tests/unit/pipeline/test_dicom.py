@@ -1,0 +1,701 @@
+"""Reading DICOM files whose pixels and calibration are known."""
+
+import io
+import subprocess
+import sys
+import tracemalloc
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pydicom
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+from PIL import Image
+from pydicom.dataset import Dataset
+from pydicom.encaps import encapsulate
+from pydicom.uid import (
+    DeflatedExplicitVRLittleEndian,
+    ExplicitVRBigEndian,
+    ImplicitVRLittleEndian,
+    JPEG2000Lossless,
+    JPEGBaseline8Bit,
+    RLELossless,
+)
+
+from app.pipeline.dicom import Recording, open_recording
+from app.pipeline.errors import (
+    CorruptPixelData,
+    NoCalibration,
+    NoMModeRegion,
+    NoPixelData,
+    NotDicom,
+    RecordingError,
+    TooLarge,
+    UnsupportedTransferSyntax,
+)
+from app.pipeline.limits import Limits
+from models.simulation.scanner import Encoding, Layout, write_screens
+from tests.strips import make_strip
+
+# Files of strangers make pydicom warn; outside of tests its warnings are off (see the last tests).
+pytestmark = pytest.mark.filterwarnings("ignore::UserWarning:pydicom")
+
+ROWS, WIDTH, STARTS = 64, 430, (0, 40, 75)
+STRIP = make_strip(rows=ROWS, columns=WIDTH + STARTS[-1])
+LAYOUT = Layout()
+LIMITS = Limits()
+Edit = Callable[[Dataset], None]
+
+
+def write(
+    folder: Path,
+    encoding: Encoding = "raw",
+    layout: Layout = LAYOUT,
+    edit: Edit = lambda data_set: None,
+) -> Path:
+    path = folder / "recording.dcm"
+    write_screens(
+        STRIP,
+        path,
+        seconds_per_column=1 / 1200,
+        mm_per_row=0.02,
+        width=WIDTH,
+        starts=STARTS,
+        encoding=encoding,
+        layout=layout,
+        seed=1,
+    )
+    data_set = pydicom.dcmread(path)
+    edit(data_set)
+    data_set.save_as(path, enforce_file_format=True)
+    return path
+
+
+def m_mode(data_set: Dataset) -> Dataset:
+    item: Dataset = data_set.SequenceOfUltrasoundRegions[LAYOUT.m_mode_index]
+    return item
+
+
+def read(path: Path) -> list[NDArray[np.uint8]]:
+    return list(open_recording(path).screens())
+
+
+def assert_screens(screens: list[NDArray[np.uint8]]) -> None:
+    assert len(screens) == len(STARTS)
+    for screen, start in zip(screens, STARTS, strict=True):
+        assert screen.dtype == np.uint8
+        np.testing.assert_array_equal(screen, STRIP[:, start : start + WIDTH])
+
+
+# What the file says
+
+
+@pytest.mark.parametrize("index", [0, 1, 2])
+@pytest.mark.parametrize("encoding", ["raw", "rle"])
+def test_the_m_mode_is_found_by_its_meaning(tmp_path: Path, encoding: Encoding, index: int) -> None:
+    path = write(tmp_path, encoding, Layout(top=115, left=61, m_mode_index=index))
+
+    recording = open_recording(path)
+
+    region = recording.region
+    assert (region.index, region.x0, region.y0) == (index, 61, 115)
+    assert (region.x1, region.y1) == (61 + WIDTH, 115 + ROWS)
+    assert region.seconds_per_column == pytest.approx(1 / 1200)
+    assert region.mm_per_row == pytest.approx(0.02)
+    assert recording.info.frames == 3
+    assert recording.info.transfer_syntax_uid == (
+        RLELossless if encoding == "rle" else "1.2.840.10008.1.2.1"
+    )
+    assert recording.warnings == ()
+    assert_screens(list(recording.screens()))
+
+
+def test_jpeg_screens_are_close(tmp_path: Path) -> None:
+    for screen, start in zip(read(write(tmp_path, "jpeg")), STARTS, strict=True):
+        difference = screen.astype(int) - STRIP[:, start : start + WIDTH]
+        assert np.abs(difference).mean() < 4
+
+
+def test_screens_can_be_read_again(tmp_path: Path) -> None:
+    recording = open_recording(write(tmp_path))
+    assert next(recording.screens()).shape == (ROWS, WIDTH)
+    assert_screens(list(recording.screens()))
+
+
+def test_an_inclusive_corner_costs_a_row_and_a_column(tmp_path: Path) -> None:
+    (first, *_) = read(write(tmp_path, layout=Layout(inclusive_corners=True)))
+    np.testing.assert_array_equal(first, STRIP[: ROWS - 1, : WIDTH - 1])
+
+
+def test_a_corner_one_pixel_outside_is_clipped(tmp_path: Path) -> None:
+    def edit(data_set: Dataset) -> None:
+        m_mode(data_set).RegionLocationMaxX1 = data_set.Columns + 1
+        m_mode(data_set).RegionLocationMaxY1 = data_set.Rows + 1
+
+    region = open_recording(write(tmp_path, edit=edit)).region
+    assert (region.x1, region.y1) == (LAYOUT.left + WIDTH + 28, LAYOUT.top + ROWS + 56)
+
+
+def test_scales_count_by_magnitude(tmp_path: Path) -> None:
+    def edit(data_set: Dataset) -> None:
+        item = m_mode(data_set)
+        item.PhysicalDeltaX, item.PhysicalDeltaY = -item.PhysicalDeltaX, -item.PhysicalDeltaY
+
+    region = open_recording(write(tmp_path, edit=edit)).region
+    assert (region.seconds_per_column, region.mm_per_row) == pytest.approx((1 / 1200, 0.02))
+
+
+@pytest.mark.parametrize(
+    ("keyword", "value"),
+    [
+        ("PhysicalDeltaX", 0.0),
+        ("PhysicalDeltaX", float("nan")),
+        ("PhysicalDeltaX", float("inf")),
+        ("PhysicalDeltaX", 3.0),
+        ("PhysicalDeltaX", None),
+        ("PhysicalDeltaY", 0.0),
+        ("PhysicalDeltaY", float("-inf")),
+        ("PhysicalDeltaY", 1e300),
+        ("PhysicalUnitsXDirection", 3),
+        ("PhysicalUnitsYDirection", 7),
+        ("PhysicalUnitsYDirection", None),
+        ("RegionLocationMaxX1", 2_000),
+        ("RegionLocationMaxY1", LAYOUT.top + ROWS + 58),
+        ("RegionLocationMaxX1", 3),
+        ("RegionLocationMinX0", None),
+    ],
+)
+def test_no_calibration(tmp_path: Path, keyword: str, value: Any) -> None:
+    path = write(tmp_path, edit=lambda data_set: setattr(m_mode(data_set), keyword, value))
+    with pytest.raises(NoCalibration):
+        open_recording(path)
+
+
+def test_the_largest_calibrated_m_mode_region_is_chosen(tmp_path: Path) -> None:
+    def edit(data_set: Dataset) -> None:
+        small, uncalibrated, m_mode_2 = data_set.SequenceOfUltrasoundRegions
+        for item in (small, uncalibrated):
+            for element in m_mode_2:
+                if not element.keyword.startswith("RegionLocation"):
+                    setattr(item, element.keyword, element.value)
+        uncalibrated.RegionLocationMinX0, uncalibrated.RegionLocationMinY0 = 0, 0
+        uncalibrated.RegionLocationMaxX1 = data_set.Columns
+        uncalibrated.RegionLocationMaxY1 = data_set.Rows
+        uncalibrated.PhysicalDeltaX = 0.0
+
+    path = write(tmp_path, layout=Layout(m_mode_index=2), edit=edit)
+
+    recording = open_recording(path)
+
+    assert recording.region.index == 2
+    (warning,) = recording.warnings
+    assert warning.code == "several_m_mode_regions"
+    assert_screens(list(recording.screens()))
+
+
+def remove_regions(data_set: Dataset) -> None:
+    del data_set.SequenceOfUltrasoundRegions
+
+
+def empty_regions(data_set: Dataset) -> None:
+    data_set.SequenceOfUltrasoundRegions = []
+
+
+def only_two_d(data_set: Dataset) -> None:
+    m_mode(data_set).RegionSpatialFormat = 1
+
+
+def too_low(data_set: Dataset) -> None:
+    m_mode(data_set).RegionLocationMaxY1 = LAYOUT.top + 5
+
+
+@pytest.mark.parametrize("edit", [remove_regions, empty_regions, only_two_d, too_low])
+def test_no_m_mode_region(tmp_path: Path, edit: Edit) -> None:
+    path = write(tmp_path, edit=edit)
+    with pytest.raises(NoMModeRegion):
+        open_recording(path)
+
+
+# What is no recording at all
+
+
+def test_no_pixel_data(tmp_path: Path) -> None:
+    def edit(data_set: Dataset) -> None:
+        del data_set.PixelData
+
+    path = write(tmp_path, edit=edit)
+    with pytest.raises(NoPixelData):
+        open_recording(path)
+
+
+def png() -> bytes:
+    out = io.BytesIO()
+    Image.fromarray(STRIP).save(out, "PNG")
+    return out.getvalue()
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"\0",
+        b"time_s,lvid_mm\n0.0,2.7\n" * 500,
+        bytes(5_000),
+        png(),
+        np.random.default_rng(1).bytes(100_000),
+        np.random.default_rng(2).bytes(131),
+        bytes(128) + b"DICM",
+        bytes(128) + b"DICM" + np.random.default_rng(3).bytes(5_000),
+        bytes(128) + b"DICM" + b"\2\0\0\0UL",
+    ],
+)
+def test_not_dicom(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(content)
+    with pytest.raises(NotDicom):
+        open_recording(path)
+
+
+def test_a_file_without_a_preamble_is_read(tmp_path: Path) -> None:
+    path = write(tmp_path)
+    path.write_bytes(path.read_bytes()[132:])
+    assert_screens(read(path))
+
+
+@pytest.mark.parametrize("implicit", [False, True])
+def test_a_bare_data_set_is_read(tmp_path: Path, implicit: bool) -> None:
+    path = write(tmp_path)
+    data_set = pydicom.dcmread(path)
+    del data_set.file_meta
+    data_set.save_as(path, implicit_vr=implicit, little_endian=True, overwrite=True)
+
+    assert_screens(read(path))
+    uid = "1.2.840.10008.1.2" if implicit else "1.2.840.10008.1.2.1"
+    assert open_recording(path).info.transfer_syntax_uid == uid
+
+
+# How pixels are stored
+
+
+def with_colours(seed: int, shape: tuple[int, ...]) -> NDArray[np.uint8]:
+    return np.random.default_rng(seed).integers(0, 256, (*shape, 3), dtype=np.uint8)
+
+
+def set_pixels(data_set: Dataset, stored: NDArray[Any], **attributes: Any) -> None:
+    bits = 8 * stored.dtype.itemsize
+    plain = {"BitsAllocated": bits, "BitsStored": bits, "HighBit": bits - 1}
+    for keyword, value in (plain | attributes).items():
+        setattr(data_set, keyword, value)
+    data_set.PixelData = stored.tobytes()
+    data_set["PixelData"].VR = "OB" if bits == 8 else "OW"
+
+
+def cut(images: NDArray[Any]) -> NDArray[Any]:
+    top, left = LAYOUT.top, LAYOUT.left
+    return images[:, top : top + ROWS, left : left + WIDTH]
+
+
+def screen_shape(data_set: Dataset) -> tuple[int, int, int]:
+    return data_set.NumberOfFrames, data_set.Rows, data_set.Columns
+
+
+def expected_luma(rgb: NDArray[Any]) -> NDArray[Any]:
+    return np.round(rgb @ np.array([0.299, 0.587, 0.114]))
+
+
+@pytest.mark.parametrize(("planar", "compress"), [(0, False), (1, False), (0, True)])
+def test_colours_become_luma(tmp_path: Path, planar: int, compress: bool) -> None:
+    truth: list[NDArray[Any]] = []
+
+    def edit(data_set: Dataset) -> None:
+        rgb = with_colours(1, screen_shape(data_set))
+        truth.append(expected_luma(cut(rgb)))
+        stored = np.moveaxis(rgb, -1, 1) if planar else rgb
+        set_pixels(data_set, np.ascontiguousarray(stored), PlanarConfiguration=planar)
+        if compress:
+            data_set.compress(RLELossless)
+
+    difference = np.abs(np.array(read(write(tmp_path, edit=edit)), float) - truth[0])
+    assert difference.max() <= 1  # where luma lies halfway, either is right
+    assert (difference == 0).mean() > 0.999
+
+
+@pytest.mark.parametrize(
+    ("photometric", "compress"),
+    [("YBR_FULL", False), ("YBR_FULL", True), ("YBR_FULL_422", False)],
+)
+def test_luma_is_taken_as_grey(tmp_path: Path, photometric: str, compress: bool) -> None:
+    truth: list[NDArray[Any]] = []
+
+    def edit(data_set: Dataset) -> None:
+        ybr = with_colours(2, screen_shape(data_set))
+        truth.append(cut(ybr[..., 0]))
+        data_set.PhotometricInterpretation = photometric
+        if photometric == "YBR_FULL_422":  # Y0 Y1 Cb Cr for every two pixels, PS3.3 C.7.6.3.1.2
+            pairs = ybr.reshape(len(ybr), -1, 2, 3)
+            ybr = np.concatenate([pairs[..., 0], pairs[:, :, 0, 1:]], axis=-1)
+        set_pixels(data_set, ybr)
+        if compress:
+            data_set.compress(RLELossless)
+
+    np.testing.assert_array_equal(np.array(read(write(tmp_path, edit=edit))), truth[0])
+
+
+@pytest.mark.parametrize("compress", [False, True])
+@pytest.mark.parametrize("signed", [0, 1])
+@pytest.mark.parametrize("photometric", ["MONOCHROME1", "MONOCHROME2"])
+@pytest.mark.parametrize(("dtype", "stored_bits"), [("u1", 8), ("u2", 16), ("u2", 12)])
+def test_one_sample_of_any_depth(
+    tmp_path: Path, dtype: str, stored_bits: int, photometric: str, signed: int, compress: bool
+) -> None:
+    truth: list[NDArray[Any]] = []
+
+    def edit(data_set: Dataset) -> None:
+        shape = screen_shape(data_set)
+        values = np.random.default_rng(3).integers(0, 1 << stored_bits, shape)
+        light = cut(values) / ((1 << stored_bits) - 1)
+        truth.append(255 * (1 - light if photometric == "MONOCHROME1" else light))
+        stored = values - signed * (1 << (stored_bits - 1))
+        set_pixels(
+            data_set,
+            stored.astype(f"<{dtype}"),
+            SamplesPerPixel=1,
+            PhotometricInterpretation=photometric,
+            BitsStored=stored_bits,
+            HighBit=stored_bits - 1,
+            PixelRepresentation=signed,
+        )
+        del data_set.PlanarConfiguration
+        if compress:
+            data_set.compress(RLELossless)
+
+    screens = np.array(read(write(tmp_path, edit=edit)), float)
+    np.testing.assert_allclose(screens, truth[0], atol=0.51)
+
+
+@pytest.mark.parametrize("scale", [257, 1])  # some writers fill only half of the 16 bits
+@pytest.mark.parametrize("compress", [False, True])
+def test_a_palette_is_looked_up(tmp_path: Path, compress: bool, scale: int) -> None:
+    truth: list[NDArray[Any]] = []
+
+    def edit(data_set: Dataset) -> None:
+        palette = with_colours(4, (256,))
+        indices = np.random.default_rng(5).integers(0, 256, screen_shape(data_set), dtype=np.uint8)
+        truth.append(expected_luma(palette[cut(indices)]))
+        set_pixels(data_set, indices, SamplesPerPixel=1, PhotometricInterpretation="PALETTE COLOR")
+        for i, colour in enumerate(("Red", "Green", "Blue")):
+            name = f"{colour}PaletteColorLookupTable"
+            data_set.add_new(f"{name}Descriptor", "US", [256, 0, 16])
+            words = palette[:, i].astype("<u2") * scale
+            setattr(data_set, f"{name}Data", words.tobytes())
+        if compress:
+            data_set.compress(RLELossless)
+
+    screens = np.array(read(write(tmp_path, edit=edit)), float)
+    assert np.abs(screens - truth[0]).max() <= 1
+
+
+def test_a_palette_that_is_missing_is_corrupt(tmp_path: Path) -> None:
+    def edit(data_set: Dataset) -> None:
+        indices = np.zeros(screen_shape(data_set), np.uint8)
+        set_pixels(data_set, indices, SamplesPerPixel=1, PhotometricInterpretation="PALETTE COLOR")
+
+    path = write(tmp_path, edit=edit)
+    with pytest.raises(CorruptPixelData):
+        open_recording(path)
+
+
+@pytest.mark.parametrize("uid", [ImplicitVRLittleEndian, DeflatedExplicitVRLittleEndian])
+def test_other_native_transfer_syntaxes(tmp_path: Path, uid: str) -> None:
+    def edit(data_set: Dataset) -> None:
+        data_set.file_meta.TransferSyntaxUID = uid
+
+    path = write(tmp_path, edit=edit)
+    assert open_recording(path).info.transfer_syntax_uid == uid
+    assert_screens(read(path))
+
+
+@pytest.mark.parametrize("bits", [8, 16])
+@pytest.mark.parametrize("left", [52, 53])
+def test_big_endian(tmp_path: Path, bits: int, left: int) -> None:
+    path = write(tmp_path, layout=Layout(left=left))
+    data_set = pydicom.dcmread(path)
+    grey = data_set.pixel_array[..., 0]
+    data_set.SamplesPerPixel, data_set.PhotometricInterpretation = 1, "MONOCHROME2"
+    # Words of two bytes have their bytes swapped, also where they hold two samples (PS3.5 8.1.1).
+    stored = grey.astype(">u2") * 257 if bits == 16 else np.frombuffer(grey.tobytes(), "<u2")
+    set_pixels(data_set, stored if bits == 16 else stored.byteswap(), BitsAllocated=bits)
+    data_set.BitsStored, data_set.HighBit = bits, bits - 1
+    data_set["PixelData"].VR = "OW"
+    data_set.file_meta.TransferSyntaxUID = ExplicitVRBigEndian
+    list(data_set.iterall())  # decodes what was read as little-endian
+    pydicom.dcmwrite(path, data_set, enforce_file_format=True)
+
+    assert_screens(read(path))
+
+
+def jpeg(image: NDArray[np.uint8], **options: Any) -> bytes:
+    out = io.BytesIO()
+    Image.fromarray(image).save(out, "JPEG", quality=95, subsampling=0, **options)
+    return out.getvalue()
+
+
+@pytest.mark.parametrize("marked", [True, False])
+def test_jpeg_of_rgb_becomes_luma(tmp_path: Path, marked: bool) -> None:
+    truth: list[NDArray[Any]] = []
+
+    def edit(data_set: Dataset) -> None:
+        rgb = np.zeros((*screen_shape(data_set), 3), np.uint8)
+        rgb[:, :, :250], rgb[:, :, 250:] = (200, 40, 90), (20, 180, 10)
+        truth.append(expected_luma(cut(rgb)))
+        encoded = [jpeg(frame, keep_rgb=True) for frame in rgb]
+        if not marked:  # without Adobe's marker and with components 1, 2, 3, only DICOM knows
+            encoded = [without_hints(frame) for frame in encoded]
+        data_set.file_meta.TransferSyntaxUID = JPEGBaseline8Bit
+        data_set.PixelData = encapsulate(encoded)
+        data_set["PixelData"].VR = "OB"
+
+    screens = np.array(read(write(tmp_path, edit=edit)), float)
+    assert np.median(np.abs(screens - truth[0])) <= 1
+
+
+def without_hints(encoded: bytes) -> bytes:
+    """Remove application markers and number the components 1, 2, 3."""
+    out, at = bytearray(encoded[:2]), 2
+    while True:
+        marker, length = encoded[at + 1], int.from_bytes(encoded[at + 2 : at + 4])
+        segment = bytearray(encoded[at : at + 2 + length])
+        if marker == 0xC0:
+            segment[10:19:3] = bytes((1, 2, 3))
+        if marker == 0xDA:
+            segment[5:11:2] = bytes((1, 2, 3))
+        if not 0xE0 <= marker <= 0xEF:
+            out += segment
+        at += 2 + length
+        if marker == 0xDA:
+            return bytes(out + encoded[at:])
+
+
+@pytest.mark.parametrize("has_table", [True, False])
+def test_screens_in_several_fragments(tmp_path: Path, has_table: bool) -> None:
+    def edit(data_set: Dataset) -> None:
+        frames = list(pydicom.encaps.generate_frames(data_set.PixelData, number_of_frames=3))
+        data_set.PixelData = encapsulate(frames, fragments_per_frame=3, has_bot=has_table)
+
+    whole = read(write(tmp_path, "jpeg"))
+    np.testing.assert_array_equal(read(write(tmp_path, "jpeg", edit=edit)), whole)
+
+
+# What cannot be read
+
+
+@pytest.mark.parametrize(
+    ("uid", "name"), [(JPEG2000Lossless, "JPEG 2000"), ("1.2.3.4.5", "unknown transfer syntax")]
+)
+def test_unsupported_transfer_syntaxes_are_named(tmp_path: Path, uid: str, name: str) -> None:
+    def edit(data_set: Dataset) -> None:
+        data_set.file_meta.TransferSyntaxUID = uid
+
+    path = write(tmp_path, "jpeg", edit=edit)
+    with pytest.raises(UnsupportedTransferSyntax, match=name):
+        open_recording(path)
+
+
+@pytest.mark.parametrize(
+    "attributes",
+    [{"PhotometricInterpretation": "MOUSE^MICKEY"}, {"BitsAllocated": 32}],
+)
+def test_unsupported_pixels(tmp_path: Path, attributes: dict[str, Any]) -> None:
+    path = write(tmp_path, edit=lambda data_set: data_set.update(attributes))
+    with pytest.raises(UnsupportedTransferSyntax) as caught:
+        open_recording(path)
+    assert "MOUSE" not in caught.value.detail
+
+
+@pytest.mark.parametrize(
+    "attributes",
+    [
+        {"Rows": 0},
+        {"Columns": None},
+        {"NumberOfFrames": -3},
+        {"NumberOfFrames": 4},
+        {"SamplesPerPixel": 1},
+        {"BitsStored": 12},
+        {"HighBit": 11},
+    ],
+)
+def test_headers_that_contradict_themselves(tmp_path: Path, attributes: dict[str, Any]) -> None:
+    path = write(tmp_path, edit=lambda data_set: data_set.update(attributes))
+    with pytest.raises(CorruptPixelData):
+        open_recording(path)
+
+
+@pytest.mark.parametrize("kept", [0.5, 0.9])
+@pytest.mark.parametrize("encoding", ["raw", "rle", "jpeg"])
+def test_a_file_cut_off_is_refused_when_it_is_opened(
+    tmp_path: Path, encoding: Encoding, kept: float
+) -> None:
+    path = write(tmp_path, encoding)
+    content = path.read_bytes()
+    path.write_bytes(content[: int(kept * len(content))])
+    with pytest.raises(CorruptPixelData, match="cut off"):
+        open_recording(path)
+
+
+@pytest.mark.parametrize("encoding", ["rle", "jpeg"])
+def test_a_damaged_screen_is_named(tmp_path: Path, encoding: Encoding) -> None:
+    def edit(data_set: Dataset) -> None:
+        frames = list(pydicom.encaps.generate_frames(data_set.PixelData, number_of_frames=3))
+        frames[1] = frames[1][:200] + bytes(100)
+        data_set.PixelData = encapsulate(frames)
+
+    screens = open_recording(write(tmp_path, encoding, edit=edit)).screens()
+    next(screens)
+    with pytest.raises(CorruptPixelData, match="Screen 2"):
+        next(screens)
+
+
+def test_a_deflated_file_cut_off_is_corrupt(tmp_path: Path) -> None:
+    def edit(data_set: Dataset) -> None:
+        data_set.file_meta.TransferSyntaxUID = DeflatedExplicitVRLittleEndian
+
+    path = write(tmp_path, edit=edit)
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    recording = open_recording(path)
+    with pytest.raises(CorruptPixelData):
+        list(recording.screens())
+
+
+@pytest.mark.parametrize(
+    "limits",
+    [Limits(max_frames=2), Limits(max_decoded_pixels=300_000), Limits(max_frame_pixels=100_000)],
+)
+def test_too_large(tmp_path: Path, limits: Limits) -> None:
+    path = write(tmp_path, "jpeg")
+    open_recording(path)
+    with pytest.raises(TooLarge):
+        open_recording(path, limits)
+
+
+def test_a_promise_of_endless_screens_is_too_large(tmp_path: Path) -> None:
+    path = write(tmp_path, "jpeg", edit=lambda data_set: setattr(data_set, "NumberOfFrames", 10**9))
+    with pytest.raises(TooLarge):
+        open_recording(path)
+
+
+# Bounds
+
+
+def test_a_gigabyte_is_opened_and_read_in_little_memory(tmp_path: Path) -> None:
+    path = write(tmp_path)
+    data_set = pydicom.dcmread(path, stop_before_pixels=True)
+    frame_bytes = data_set.Rows * data_set.Columns * 3
+    data_set.NumberOfFrames = 2_500
+    data_set.PixelData = bytes(frame_bytes)
+    data_set["PixelData"].VR = "OB"
+    data_set.save_as(path, enforce_file_format=True)
+    total = 2_500 * frame_bytes
+    with path.open("r+b") as file:  # the rest is a hole that takes no room on the disk
+        header = file.seek(-frame_bytes - 4, io.SEEK_END)
+        file.write(total.to_bytes(4, "little"))
+        file.truncate(header + 4 + total)
+
+    tracemalloc.start()
+    recording = open_recording(path)
+    assert next(recording.screens()).shape == (ROWS, WIDTH)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert total > 900_000_000
+    assert peak < 5_000_000
+
+
+def nested(depth: int) -> bytes:
+    """Sequences of undefined length within each other, after a preamble."""
+    open_item = b"\x08\x00\x40\x11SQ\0\0\xff\xff\xff\xff" + b"\xfe\xff\x00\xe0\xff\xff\xff\xff"
+    return preamble() + open_item * depth
+
+
+def endless_items(count: int) -> bytes:
+    head = b"\x08\x00\x40\x11SQ\0\0\xff\xff\xff\xff"
+    return preamble() + head + b"\xfe\xff\x00\xe0\0\0\0\0" * count
+
+
+def preamble() -> bytes:
+    uid = b"1.2.840.10008.1.2.1\0"
+    return bytes(128) + b"DICM" + b"\x02\x00\x10\x00UI" + len(uid).to_bytes(2, "little") + uid
+
+
+@pytest.mark.parametrize("content", [nested(5_000), endless_items(400_000)])
+def test_headers_built_to_exhaust_are_refused(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(content)
+    with pytest.raises(NotDicom):
+        open_recording(path)
+
+
+@settings(
+    max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(st.data())
+def test_damage_anywhere_is_a_recording_error(tmp_path: Path, data: st.DataObject) -> None:
+    encoding: Encoding = data.draw(st.sampled_from(["raw", "rle", "jpeg"]))
+    content = bytearray(damaged_source(tmp_path, encoding))
+    header_end = 2_000
+    for _ in range(data.draw(st.integers(1, 4))):
+        content[data.draw(st.integers(0, header_end))] = data.draw(st.integers(0, 255))
+    path = tmp_path / "damaged.dcm"
+    path.write_bytes(content)
+
+    outcome = read_or_refuse(path)
+
+    if isinstance(outcome, RecordingError):
+        assert "SIMULATED" not in outcome.detail
+    else:
+        region = outcome.region
+        shape = (region.y1 - region.y0, region.x1 - region.x0)
+        assert all(screen.shape == shape for screen in outcome.screens())
+
+
+def read_or_refuse(path: Path) -> Recording | RecordingError:
+    try:
+        recording = open_recording(path)
+        for _ in recording.screens():
+            pass
+    except RecordingError as error:
+        return error
+    return recording
+
+
+_SOURCES: dict[str, bytes] = {}
+
+
+def damaged_source(folder: Path, encoding: Encoding) -> bytes:
+    if encoding not in _SOURCES:
+        _SOURCES[encoding] = write(folder, encoding).read_bytes()
+    return _SOURCES[encoding]
+
+
+def test_nothing_is_printed_about_a_strange_file(tmp_path: Path) -> None:
+    def edit(data_set: Dataset) -> None:
+        data_set.SpecificCharacterSet = "MOUSE^MICKEY"
+        data_set.StudyInstanceUID = "MOUSE^MICKEY"
+
+    path = write(tmp_path, edit=edit)
+    code = (
+        "import logging, sys, pathlib; logging.basicConfig(level=logging.DEBUG);"
+        "from app.pipeline.dicom import open_recording;"
+        "print(open_recording(pathlib.Path(sys.argv[1])).info.frames)"
+    )
+    done = subprocess.run(  # the interpreter's own filters, not pytest's
+        [sys.executable, "-W", "error", "-c", code, str(path)],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout == "3\n"
+    assert "MOUSE" not in done.stderr
+    assert "pydicom" not in done.stderr
