@@ -30,6 +30,7 @@ class _RequestIdFilter(logging.Filter):
     def filter(self, record: logging.LogRecord) -> bool:
         if not hasattr(record, "request_id"):
             record.request_id = request_id.get()
+        vars(record).pop("color_message", None)  # uvicorn's, for terminals
         return True
 
 

@@ -1,0 +1,134 @@
+"""The whole way once: a simulated recording, sent over HTTP to a service of its own."""
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from models.simulation.recording import simulate_recording
+from models.simulation.scanner import write_screens
+
+SEED = 7
+DURATION_S = 4.9
+ROWS = 344
+SECONDS_PER_COLUMN = 1 / 1200
+BODY_MASS_G = 25.0
+READY = "Echo2Pheno ready on "
+TIME_LIMIT_S = 300.0
+
+
+def demo(out: Path) -> int:
+    """Simulate, serve, send, fetch, and stop again.
+
+    The features go to standard output as JSON, then a line for every file that was fetched.
+
+    Parameters
+    ----------
+    out : Path
+        Folder for the recording, the answer, the figures and the tables; made if it is missing.
+
+    Returns
+    -------
+    int
+        0, or 1 where the service did not start, answer as expected or stop with status 0.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    recording = out / "recording.dcm"
+    _simulate(recording)
+    print(f"A simulated recording: {recording}", file=sys.stderr)
+    try:
+        with tempfile.TemporaryDirectory() as data, _service(Path(data), out) as address:
+            print(f"A service on {address}", file=sys.stderr)
+            with httpx.Client(base_url=address, timeout=TIME_LIMIT_S, trust_env=False) as client:
+                analysis = _send(client, recording)
+                files = _fetch(client, analysis, out)
+    except (httpx.HTTPError, DemoError) as error:
+        print(f"The demo failed: {error} (see {out / 'service.log'})", file=sys.stderr)
+        return 1
+    print(json.dumps(analysis["features"], indent=2))
+    for file in files:
+        print(file)
+    return 0
+
+
+class DemoError(Exception):
+    """Something did not go as a demo should."""
+
+
+def _simulate(path: Path) -> None:
+    simulated = simulate_recording(
+        SEED,
+        duration_s=DURATION_S,
+        rows=ROWS,
+        seconds_per_column=SECONDS_PER_COLUMN,
+        acquisition="good",
+    )
+    write_screens(
+        simulated.pixels,
+        path,
+        seconds_per_column=simulated.seconds_per_column,
+        mm_per_row=simulated.mm_per_row,
+        encoding="jpeg",
+        seed=SEED,
+    )
+
+
+@contextmanager
+def _service(data: Path, out: Path) -> Iterator[str]:
+    """Run a service on a free port, with settings of its own, and give its address."""
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("ECHO2PHENO_")}
+    environment["ECHO2PHENO_DATA_DIR"] = str(data)
+    command = [sys.executable, "-m", "app", "serve", "--port", "0"]
+    with (
+        (out / "service.log").open("w", encoding="utf-8") as log,
+        subprocess.Popen(  # noqa: S603 - our own interpreter and package
+            command, env=environment, stdout=subprocess.PIPE, stderr=log, text=True
+        ) as process,
+    ):
+        try:
+            line = process.stdout.readline() if process.stdout else ""
+            if not line.startswith(READY):
+                raise DemoError("the service did not start")
+            yield line.removeprefix(READY).strip()
+        except BaseException:
+            process.kill()
+            raise
+        process.terminate()
+        if process.wait(TIME_LIMIT_S) != 0:
+            raise DemoError("the service did not stop as it should")
+
+
+def _send(client: httpx.Client, recording: Path) -> dict[str, Any]:
+    with recording.open("rb") as stream:
+        response = client.post(
+            "/v1/analyses",
+            files={"file": (recording.name, stream, "application/dicom")},
+            data={"body_mass_g": str(BODY_MASS_G)},
+        )
+    answer: dict[str, Any] = response.json()
+    if response.status_code != httpx.codes.CREATED:
+        raise DemoError(f"the recording was refused: {answer.get('detail')}")
+    return answer
+
+
+def _fetch(client: httpx.Client, analysis: dict[str, Any], out: Path) -> list[Path]:
+    """Fetch every figure and table, and write them beside the answer itself."""
+    links = analysis["links"]
+    wanted = {f"{name}.png": link for name, link in links["figures"].items()}
+    wanted |= {f"{name}.csv": links[f"{name}_csv"] for name in ("beats", "summary", "trace")}
+    files = []
+    for name, link in wanted.items():
+        response = client.get(link)
+        response.raise_for_status()
+        (out / name).write_bytes(response.content)
+        files.append(out / name)
+    answer = client.get(links["self"]).raise_for_status()
+    (out / "analysis.json").write_text(json.dumps(answer.json(), indent=2), encoding="utf-8")
+    return [*files, out / "analysis.json"]
