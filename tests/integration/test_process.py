@@ -121,6 +121,17 @@ def test_nothing_accepted_is_lost_by_a_crash(gated, gate: Path) -> None:
             until(client, link, "succeeded")
 
 
+def test_an_analysis_may_only_take_so_long(gated, gate: Path) -> None:
+    with gated(analysis_time_limit_s=0.5) as service, service.client() as client:
+        answer = post(client, prefer="")
+        assert (answer.status_code, answer.json()["code"]) == (504, "time_limit")
+        assert client.get("/v1/analyses").json()["items"] == []
+        link = post(client, b"deferred", prefer="respond-async").headers["location"]
+        assert until(client, link, "failed")["error"]["code"] == "time_limit"
+        gate.write_text("open")
+        assert post(client, prefer="").status_code == 201, "its worker is free again"
+
+
 def test_two_services_do_not_share_a_data_folder(gated, gate: Path, tmp_path: Path) -> None:
     refusal = "another service works in this data folder"
     with gated(), pytest.raises(AssertionError, match=refusal), gated():
