@@ -3,6 +3,7 @@
 import hashlib
 import json
 import tempfile
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -63,7 +64,9 @@ def export(segmenter: Path, classifier: Path, out: Path, version: str) -> float:
     quality = _Probability(averaged(QualityClassifier(), classifier)).eval()
     window = torch.zeros(2, 1, 256, 256)
     out.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=out) as folder:
+    with tempfile.TemporaryDirectory(dir=out) as folder, warnings.catch_warnings():
+        # the exporter that needs no further package announces its retirement
+        warnings.simplefilter("ignore", DeprecationWarning)
         written = Path(folder)
         torch.onnx.export(
             borders, (window, torch.full((2,), 0.03)), str(written / "segmenter.onnx"),

@@ -98,8 +98,8 @@ def train(
         first = state["step"]
     shards = Shards(data)
     shards.refresh()
-    stream = batches(draw, seed * 1_000_003 + first, shards, batch_size)
-    log = (out / f"{task}-{seed}.jsonl").open("a")
+    drawn = batches(draw, seed * 1_000_003 + first, shards, batch_size)
+    log = out / f"{task}-{seed}.jsonl"
     started, running = time.monotonic(), 0.0
     network.train()
     for step in range(first, steps):
@@ -107,7 +107,7 @@ def train(
             shards.refresh()
         for group in optimiser.param_groups:
             group["lr"] = _learning_rate(step, steps, highest_rate)
-        batch = {name: torch.from_numpy(array) for name, array in next(stream).items()}
+        batch = {name: torch.from_numpy(array) for name, array in next(drawn).items()}
         batch["window"] = batch["window"].to(memory_format=torch.channels_last)
         with torch.autocast("cpu", torch.bfloat16):
             loss = loss_of(network, batch)
@@ -119,8 +119,9 @@ def train(
         running += float(loss.detach())
         if (step + 1) % 100 == 0:
             seconds = time.monotonic() - started
-            log.write(json.dumps({"step": step + 1, "loss": running / 100, "s": seconds}) + "\n")
-            log.flush()
+            entry = {"step": step + 1, "loss": running / 100, "s": seconds}
+            with log.open("a") as stream:
+                stream.write(json.dumps(entry) + "\n")
             running = 0.0
         if (step + 1) % 250 == 0 or step + 1 == steps:
             state = {
