@@ -18,7 +18,8 @@ from app.pipeline.errors import NetworksError, RecordingError
 from app.pipeline.networks import check_known_answer, load_networks
 from app.pipeline.results import Analysis
 from app.settings import Settings
-from app.storage.records import Record, new_id
+from app.storage.records import new_id
+from app.storage.schema import Record
 
 
 def analyze(settings: Settings, file: Path, body_mass_g: float | None, out: Path | None) -> int:

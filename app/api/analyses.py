@@ -20,7 +20,7 @@ from app.api.service import Here, Service, prefix
 from app.api.uploads import DICOM, check_headers, receive
 from app.jobs.queue import Outcome
 from app.pipeline.results import Analysis
-from app.storage.records import Record
+from app.storage.schema import Record
 from app.storage.serial import LayoutError, load_analysis
 
 logger = logging.getLogger(__name__)

@@ -23,7 +23,7 @@ from app.api.schemas import (
 )
 from app.jobs.queue import Progress
 from app.pipeline.results import Analysis
-from app.storage.records import Record
+from app.storage.schema import Record
 
 
 def view(

@@ -10,7 +10,8 @@ from pathlib import Path
 from app.jobs.queue import JobQueue
 from app.jobs.render import Renderer
 from app.storage.files import Files
-from app.storage.records import Record, Records, Request, new_id
+from app.storage.records import Records, new_id
+from app.storage.schema import Record, Request
 
 logger = logging.getLogger(__name__)
 

@@ -16,7 +16,8 @@ from app.pipeline.analysis import Stage
 from app.pipeline.errors import AnalysisCancelled, AnalysisTimedOut, RecordingError
 from app.pipeline.results import Analysis
 from app.storage.files import Files
-from app.storage.records import Record, Records
+from app.storage.records import Records
+from app.storage.schema import Record
 from app.storage.serial import save_analysis
 
 logger = logging.getLogger(__name__)

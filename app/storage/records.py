@@ -6,136 +6,15 @@ statement that names the status it expects, so that a cancelled analysis cannot 
 
 import secrets
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-from sqlalchemy import (
-    Boolean,
-    Column,
-    DateTime,
-    Engine,
-    Float,
-    Index,
-    Integer,
-    MetaData,
-    String,
-    Table,
-    create_engine,
-    delete,
-    event,
-    insert,
-    select,
-    text,
-    update,
-)
+from sqlalchemy import Engine, create_engine, delete, event, insert, select, text, update
 from sqlalchemy.engine import RowMapping
 from sqlalchemy.exc import IntegrityError
-from sqlalchemy.types import TypeDecorator
 
-Status = Literal["queued", "running", "succeeded", "failed", "cancelled"]
-UNFINISHED: tuple[Status, ...] = ("queued", "running")
-REUSABLE: tuple[Status, ...] = ("queued", "running", "succeeded")
-
-
-class _Utc(TypeDecorator[datetime]):
-    """A moment kept in UTC, where SQLite would drop the zone."""
-
-    impl = DateTime
-    cache_ok = True
-
-    def process_bind_param(self, value: datetime | None, dialect: Any) -> datetime | None:  # noqa: ARG002
-        return None if value is None else value.astimezone(UTC).replace(tzinfo=None)
-
-    def process_result_value(self, value: datetime | None, dialect: Any) -> datetime | None:  # noqa: ARG002
-        return None if value is None else value.replace(tzinfo=UTC)
-
-
-_tables = MetaData()
-_analyses = Table(
-    "analyses",
-    _tables,
-    Column("number", Integer, primary_key=True),  # the order of arrival
-    Column("id", String(32), nullable=False, unique=True),
-    Column("fingerprint", String(64), nullable=False),
-    Column("status", String(16), nullable=False, index=True),
-    Column("acknowledged", Boolean, nullable=False),
-    Column("attempts", Integer, nullable=False),
-    Column("created_at", _Utc, nullable=False),
-    Column("started_at", _Utc),
-    Column("finished_at", _Utc),
-    Column("file_name", String(255)),
-    Column("size_bytes", Integer, nullable=False),
-    Column("sha256", String(64), nullable=False),
-    Column("body_mass_g", Float),
-    Column("profile", String(32), nullable=False),
-    Column("figures", Boolean, nullable=False),
-    Column("total_ms", Float),
-    Column("render_ms", Float, nullable=False),
-    Column("error_code", String(64)),
-    Column("error_detail", String(1000)),
-    # Two uploads of the same bytes at the same time must not become two analyses.
-    Index(
-        "one_analysis_per_fingerprint",
-        "fingerprint",
-        unique=True,
-        sqlite_where=text("status IN ('queued', 'running', 'succeeded')"),
-        postgresql_where=text("status IN ('queued', 'running', 'succeeded')"),
-    ),
-    sqlite_autoincrement=True,  # a cursor stays valid when the newest record is deleted
-)
-
-
-@dataclass(frozen=True)
-class Request:
-    """What was asked of one analysis.
-
-    Attributes
-    ----------
-    fingerprint : str
-        Hexadecimal sha256 over everything that the result depends on.
-    acknowledged : bool
-        Whether the caller was told the id already; a refusal then has to stay readable.
-    """
-
-    fingerprint: str
-    acknowledged: bool
-    file_name: str | None
-    size_bytes: int
-    sha256: str
-    body_mass_g: float | None
-    profile: str
-    figures: bool
-
-
-@dataclass(frozen=True)
-class Record:
-    """One analysis as it is recorded; the fields are those of the table."""
-
-    number: int
-    id: str
-    fingerprint: str
-    status: Status
-    acknowledged: bool
-    attempts: int
-    created_at: datetime
-    started_at: datetime | None
-    finished_at: datetime | None
-    file_name: str | None
-    size_bytes: int
-    sha256: str
-    body_mass_g: float | None
-    profile: str
-    figures: bool
-    total_ms: float | None
-    render_ms: float
-    error_code: str | None
-    error_detail: str | None
-
-    @property
-    def finished(self) -> bool:
-        return self.status not in UNFINISHED
+from app.storage.schema import REUSABLE, UNFINISHED, Record, Request, Status, analyses, metadata
 
 
 class Records:
@@ -151,7 +30,7 @@ class Records:
         self._engine = create_engine(url)
         if self._engine.dialect.name == "sqlite":
             event.listen(self._engine, "connect", _prepare_sqlite)
-        _tables.create_all(self._engine)
+        metadata.create_all(self._engine)
 
     @classmethod
     def in_file(cls, path: Path) -> "Records":
@@ -191,21 +70,21 @@ class Records:
         while True:
             try:
                 with self._engine.begin() as connection:
-                    connection.execute(insert(_analyses).values(values))
+                    connection.execute(insert(analyses).values(values))
             except IntegrityError:
                 found = self.find(request.fingerprint)
                 if found is None:  # it ended between the two statements
                     continue
                 return found
-            return self._one(_analyses.c.id == id)
+            return self._one(analyses.c.id == id)
 
     def find(self, fingerprint: str) -> Record | None:
         """Find the analysis that answers a request with this fingerprint, if there is one."""
-        return self._first(_analyses.c.fingerprint == fingerprint, _analyses.c.status.in_(REUSABLE))
+        return self._first(analyses.c.fingerprint == fingerprint, analyses.c.status.in_(REUSABLE))
 
     def get(self, id: str) -> Record | None:
         """Find an analysis by its id."""
-        return self._first(_analyses.c.id == id)
+        return self._first(analyses.c.id == id)
 
     def page(self, limit: int, before: int | None = None) -> Sequence[Record]:
         """List analyses, newest first.
@@ -217,23 +96,23 @@ class Records:
         before : int, optional
             Only those that arrived before the one with this number.
         """
-        query = select(_analyses).order_by(_analyses.c.number.desc()).limit(limit)
+        query = select(analyses).order_by(analyses.c.number.desc()).limit(limit)
         if before is not None:
-            query = query.where(_analyses.c.number < before)
+            query = query.where(analyses.c.number < before)
         with self._engine.connect() as connection:
             return [_record(row) for row in connection.execute(query).mappings()]
 
     def with_status(self, *statuses: Status) -> Sequence[Record]:
         """List the analyses in one of these states, oldest first."""
-        query = select(_analyses).where(_analyses.c.status.in_(statuses))
+        query = select(analyses).where(analyses.c.status.in_(statuses))
         with self._engine.connect() as connection:
-            rows = connection.execute(query.order_by(_analyses.c.number)).mappings()
+            rows = connection.execute(query.order_by(analyses.c.number)).mappings()
             return [_record(row) for row in rows]
 
     def ids(self) -> set[str]:
         """Give the ids of all analyses."""
         with self._engine.connect() as connection:
-            return set(connection.execute(select(_analyses.c.id)).scalars())
+            return set(connection.execute(select(analyses.c.id)).scalars())
 
     def acknowledge(self, id: str) -> Record | None:
         """Note that a caller knows the id; None where the analysis is gone."""
@@ -246,7 +125,7 @@ class Records:
             ("queued",),
             status="running",
             started_at=datetime.now(UTC),
-            attempts=_analyses.c.attempts + 1,
+            attempts=analyses.c.attempts + 1,
         )
 
     def requeue(self, id: str, *, counts: bool) -> Record | None:
@@ -258,7 +137,7 @@ class Records:
         counts : bool
             Whether the attempt counts: it does after a crash, not after an orderly stop.
         """
-        attempts = _analyses.c.attempts if counts else _analyses.c.attempts - 1
+        attempts = analyses.c.attempts if counts else analyses.c.attempts - 1
         return self._change(id, ("running",), status="queued", started_at=None, attempts=attempts)
 
     def succeed(self, id: str, total_ms: float) -> Record | None:
@@ -277,10 +156,10 @@ class Records:
         Record or None
             None where the record was removed, or the analysis had ended already.
         """
-        silent = delete(_analyses).where(
-            _analyses.c.id == id,
-            _analyses.c.status.in_(UNFINISHED),
-            _analyses.c.acknowledged.is_(False),
+        silent = delete(analyses).where(
+            analyses.c.id == id,
+            analyses.c.status.in_(UNFINISHED),
+            analyses.c.acknowledged.is_(False),
         )
         with self._engine.begin() as connection:
             connection.execute(silent)
@@ -305,25 +184,25 @@ class Records:
 
     def add_render_time(self, id: str, milliseconds: float) -> None:
         """Note how long one more figure took to draw."""
-        self._change(id, ("succeeded",), render_ms=_analyses.c.render_ms + milliseconds)
+        self._change(id, ("succeeded",), render_ms=analyses.c.render_ms + milliseconds)
 
     def remove(self, id: str) -> bool:
         """Remove the record of an analysis that has ended; whether there was one."""
-        query = delete(_analyses).where(_analyses.c.id == id, _analyses.c.status.not_in(UNFINISHED))
+        query = delete(analyses).where(analyses.c.id == id, analyses.c.status.not_in(UNFINISHED))
         with self._engine.begin() as connection:
             return connection.execute(query).rowcount > 0
 
     def check_writable(self) -> None:
         """Raise ``sqlalchemy.exc.SQLAlchemyError`` where nothing can be written."""
         with self._engine.begin() as connection:
-            connection.execute(update(_analyses).where(text("1 = 0")).values(attempts=0))
+            connection.execute(update(analyses).where(text("1 = 0")).values(attempts=0))
 
     def _change(self, id: str, expected: Sequence[Status], **values: Any) -> Record | None:
         query = (
-            update(_analyses)
-            .where(_analyses.c.id == id, _analyses.c.status.in_(expected))
+            update(analyses)
+            .where(analyses.c.id == id, analyses.c.status.in_(expected))
             .values(**values)
-            .returning(*_analyses.c)
+            .returning(*analyses.c)
         )
         with self._engine.begin() as connection:
             row = connection.execute(query).mappings().first()
@@ -331,14 +210,12 @@ class Records:
 
     def _first(self, *conditions: Any) -> Record | None:
         with self._engine.connect() as connection:
-            row = connection.execute(select(_analyses).where(*conditions)).mappings().first()
+            row = connection.execute(select(analyses).where(*conditions)).mappings().first()
         return None if row is None else _record(row)
 
     def _one(self, *conditions: Any) -> Record:
         with self._engine.connect() as connection:
-            return _record(
-                connection.execute(select(_analyses).where(*conditions)).mappings().one()
-            )
+            return _record(connection.execute(select(analyses).where(*conditions)).mappings().one())
 
 
 def new_id() -> str:

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from app.storage.records import Records, Request, new_id
+from app.storage.records import Records, new_id
+from app.storage.schema import Request
 
 
 @pytest.fixture

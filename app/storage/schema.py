@@ -1,0 +1,122 @@
+"""The table of analyses, and one row of it as a value."""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Literal
+
+from sqlalchemy import (
+    Boolean,
+    Column,
+    DateTime,
+    Float,
+    Index,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    text,
+)
+from sqlalchemy.types import TypeDecorator
+
+Status = Literal["queued", "running", "succeeded", "failed", "cancelled"]
+UNFINISHED: tuple[Status, ...] = ("queued", "running")
+REUSABLE: tuple[Status, ...] = ("queued", "running", "succeeded")
+
+
+class _Utc(TypeDecorator[datetime]):
+    """A moment kept in UTC, where SQLite would drop the zone."""
+
+    impl = DateTime
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Any) -> datetime | None:  # noqa: ARG002
+        return None if value is None else value.astimezone(UTC).replace(tzinfo=None)
+
+    def process_result_value(self, value: datetime | None, dialect: Any) -> datetime | None:  # noqa: ARG002
+        return None if value is None else value.replace(tzinfo=UTC)
+
+
+metadata = MetaData()
+analyses = Table(
+    "analyses",
+    metadata,
+    Column("number", Integer, primary_key=True),  # the order of arrival
+    Column("id", String(32), nullable=False, unique=True),
+    Column("fingerprint", String(64), nullable=False),
+    Column("status", String(16), nullable=False, index=True),
+    Column("acknowledged", Boolean, nullable=False),
+    Column("attempts", Integer, nullable=False),
+    Column("created_at", _Utc, nullable=False),
+    Column("started_at", _Utc),
+    Column("finished_at", _Utc),
+    Column("file_name", String(255)),
+    Column("size_bytes", Integer, nullable=False),
+    Column("sha256", String(64), nullable=False),
+    Column("body_mass_g", Float),
+    Column("profile", String(32), nullable=False),
+    Column("figures", Boolean, nullable=False),
+    Column("total_ms", Float),
+    Column("render_ms", Float, nullable=False),
+    Column("error_code", String(64)),
+    Column("error_detail", String(1000)),
+    # Two uploads of the same bytes at the same time must not become two analyses.
+    Index(
+        "one_analysis_per_fingerprint",
+        "fingerprint",
+        unique=True,
+        sqlite_where=text("status IN ('queued', 'running', 'succeeded')"),
+        postgresql_where=text("status IN ('queued', 'running', 'succeeded')"),
+    ),
+    sqlite_autoincrement=True,  # a cursor stays valid when the newest record is deleted
+)
+
+
+@dataclass(frozen=True)
+class Request:
+    """What was asked of one analysis.
+
+    Attributes
+    ----------
+    fingerprint : str
+        Hexadecimal sha256 over everything that the result depends on.
+    acknowledged : bool
+        Whether the caller was told the id already; a refusal then has to stay readable.
+    """
+
+    fingerprint: str
+    acknowledged: bool
+    file_name: str | None
+    size_bytes: int
+    sha256: str
+    body_mass_g: float | None
+    profile: str
+    figures: bool
+
+
+@dataclass(frozen=True)
+class Record:
+    """One analysis as it is recorded; the fields are those of the table."""
+
+    number: int
+    id: str
+    fingerprint: str
+    status: Status
+    acknowledged: bool
+    attempts: int
+    created_at: datetime
+    started_at: datetime | None
+    finished_at: datetime | None
+    file_name: str | None
+    size_bytes: int
+    sha256: str
+    body_mass_g: float | None
+    profile: str
+    figures: bool
+    total_ms: float | None
+    render_ms: float
+    error_code: str | None
+    error_detail: str | None
+
+    @property
+    def finished(self) -> bool:
+        return self.status not in UNFINISHED
