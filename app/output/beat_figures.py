@@ -2,17 +2,18 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
-import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.lines import Line2D
-from numpy.typing import NDArray
 
+from app.output.beat_marks import (
+    MEDIAN_STYLE,
+    beat_handles,
+    draw_coloured_points,
+    draw_points,
+    points_of,
+)
 from app.output.page import HEADER_PX, Box, Page
-from app.output.palette import INK, PROBABILITY_COLOURS
 from app.output.quality_marks import (
-    PROBABILITY,
     background_handles,
     quality_backgrounds,
     quality_band,
@@ -25,7 +26,6 @@ from app.pipeline.results import Analysis, Beat
 LEFT_PX, PANEL_WIDTH_PX, PANEL_HEIGHT_PX, GAP_PX = 110, 1330, 320, 30
 BELOW_PX = 72
 BAND_PX = 24
-MEDIAN_STYLE: dict[str, Any] = {"color": INK, "linewidth": 1.4, "linestyle": (0, (6, 3))}
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,7 @@ def heart_rate(analysis: Analysis) -> Page:
     """Draw the rate over time under the quality band, and both volumes against the rate."""
     below_top = HEADER_PX + BAND_PX + 4 + PANEL_HEIGHT_PX + BELOW_PX + 14
     page = Page(below_top + PANEL_HEIGHT_PX + BELOW_PX, "Heart rate", _note(analysis))
-    page.legend([*_handles(), *background_handles()])
+    page.legend([*beat_handles(), *background_handles()])
     span_s = (0.0, analysis.strip.duration_s)
     band = Box(LEFT_PX, HEADER_PX, PANEL_WIDTH_PX, BAND_PX)
     quality_band(page, band, analysis.windows, span_s)
@@ -95,7 +95,7 @@ def _over_time(
 ) -> Page:
     height_px = HEADER_PX + len(quantities) * (PANEL_HEIGHT_PX + GAP_PX) - GAP_PX + BELOW_PX
     page = Page(height_px, title, _note(analysis))
-    page.legend([*_handles(), *background_handles()])
+    page.legend([*beat_handles(), *background_handles()])
     top = HEADER_PX
     for index, quantity in enumerate(quantities):
         box = Box(LEFT_PX, top, PANEL_WIDTH_PX, PANEL_HEIGHT_PX)
@@ -118,82 +118,28 @@ def _time_panel(
     axes = page.axes(box)
     quality_backgrounds(axes, analysis.windows)
     axes.set_xlim(0, analysis.strip.duration_s)
-    points = _points(analysis.beats, time_s, lambda beat: getattr(beat, quantity.feature))
+    points = points_of(analysis.beats, time_s, lambda beat: getattr(beat, quantity.feature))
     shown = range_of(points.y, points.accepted, quantity.least_span)
-    _draw_points(axes, points, shown)
+    draw_points(axes, points, shown)
     _draw_median(axes, analysis, quantity)
     _finish(axes, quantity.axis, shown, points.y.size)
     return axes
 
 
 def _against_rate(axes: Axes, analysis: Analysis, volume: Quantity) -> None:
-    points = _points(
+    points = points_of(
         analysis.beats,
         lambda beat: beat.heart_rate_bpm,
         lambda beat: getattr(beat, volume.feature),
     )
     across = range_of(points.x, points.accepted, RATE.least_span)
     shown = range_of(points.y, points.accepted, volume.least_span)
-    colours = PROBABILITY_COLOURS(PROBABILITY(points.quality))
-    size = _marker_size(points.x.size) ** 2
-    x, y = across.clip(points.x), shown.clip(points.y)
-    counts, not_ = points.accepted, ~points.accepted
-    axes.scatter(
-        x[not_], y[not_], size, facecolors="none", edgecolors=colours[not_], linewidths=1.6
-    )
-    axes.scatter(x[counts], y[counts], size, colours[counts], edgecolors=INK, linewidths=0.7)
+    draw_coloured_points(axes, points, across, shown)
     axes.set_xlim(across.low, across.high)
     axes.set_xlabel(RATE.axis)
     axes.grid(color="#dddddd", linewidth=0.8)
     axes.set_axisbelow(True)
     _finish(axes, volume.axis, shown, points.y.size)
-
-
-@dataclass(frozen=True)
-class _Points:
-    """Beats that have both values, as arrays of equal length."""
-
-    x: NDArray[np.float64]
-    y: NDArray[np.float64]
-    quality: NDArray[np.float64]
-    accepted: NDArray[np.bool_]
-
-
-def _points(
-    beats: Sequence[Beat],
-    x_of: Callable[[Beat], float | None],
-    y_of: Callable[[Beat], float | None],
-) -> _Points:
-    there = [(x, y, b) for b in beats if (x := x_of(b)) is not None and (y := y_of(b)) is not None]
-    return _Points(
-        x=np.array([x for x, _, _ in there], np.float64),
-        y=np.array([y for _, y, _ in there], np.float64),
-        quality=np.array([beat.quality for _, _, beat in there], np.float64),
-        accepted=np.array([beat.accepted for _, _, beat in there], np.bool_),
-    )
-
-
-def _draw_points(axes: Axes, points: _Points, shown: Range) -> None:
-    """Draw accepted beats filled, rejected ones hollow, those beyond the axis at its edge."""
-    size = _marker_size(points.x.size)
-    beyond = (points.y > shown.high) | (points.y < shown.low)
-    for chosen, marker, fill in (
-        (~points.accepted & ~beyond, "o", "white"),
-        (points.accepted & ~beyond, "o", INK),
-        (points.y > shown.high, "^", "white"),
-        (points.y < shown.low, "v", "white"),
-    ):
-        axes.plot(
-            points.x[chosen],
-            shown.clip(points.y[chosen]),
-            marker,
-            color=INK,
-            markersize=size,
-            markerfacecolor=fill,
-            markeredgewidth=1.4 if size > 4 else 0.7,
-            clip_on=False,
-            zorder=3,
-        )
 
 
 def _draw_median(axes: Axes, analysis: Analysis, quantity: Quantity) -> None:
@@ -217,38 +163,12 @@ def _finish(axes: Axes, label: str, shown: Range, count: int) -> None:
     axes.set_ylabel(label)
     axes.set_ylim(shown.low, shown.high)
     if not count:
+        axes.grid(visible=False)
         axes.set_yticks([])
         axes.text(
-            0.5, 0.5, "no beats", transform=axes.transAxes, ha="center", va="center", fontsize=16
+            0.5, 0.5, "no values", transform=axes.transAxes, ha="center", va="center", fontsize=16
         )
-
-
-def _marker_size(count: int) -> float:
-    """Diameter of a marker in points: smaller where thousands share the axis."""
-    return 7.0 if count <= 150 else 4.5 if count <= 800 else 2.5
 
 
 def _note(analysis: Analysis) -> str:
     return f"{beats_note(analysis)} {quality_note(analysis)}"
-
-
-def _handles() -> list[Line2D]:
-    def marker(shape: str, fill: str, label: str) -> Line2D:
-        return Line2D(
-            [],
-            [],
-            linestyle="none",
-            marker=shape,
-            color=INK,
-            markersize=7,
-            markerfacecolor=fill,
-            markeredgewidth=1.4,
-            label=label,
-        )
-
-    return [
-        marker("o", INK, "beat that counts"),
-        marker("o", "white", "not counted"),
-        marker("^", "white", "beyond the axis"),
-        Line2D([], [], **MEDIAN_STYLE, label="median of those that count"),
-    ]

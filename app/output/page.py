@@ -8,6 +8,7 @@ from typing import Any
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from PIL import Image
 
 from app.output.palette import FAINT_INK, INK
 
@@ -100,8 +101,11 @@ class Page:
 
     def png(self) -> bytes:
         """Draw the page."""
-        file = io.BytesIO()
+        drawn, file = io.BytesIO(), io.BytesIO()
+        self._figure.savefig(drawn, format="rgba")
+        opaque = Image.frombytes("RGBA", (WIDTH_PX, self.height_px), drawn.getvalue()).convert(
+            "RGB"
+        )
         # a low level takes half the time of the usual one for a tenth more bytes
-        options = {"compress_level": 3}
-        self._figure.savefig(file, format="png", metadata={"Software": None}, pil_kwargs=options)
+        opaque.save(file, "PNG", compress_level=3)
         return file.getvalue()

@@ -19,26 +19,26 @@ DIASTOLE, SYSTOLE = "#f0e442", "#ee9ac7"
 
 DISPLAY_GAMMA = 0.7
 DISPLAY_PERCENTILES = (1.0, 99.7)
+SAMPLED_COLUMNS = 2000  # enough for percentiles, however long the strip
 
 
-def display_grey(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Brighten a strip for the eye: grey from the 1st to the 99.7th percentile, gamma 0.7.
+def display_table(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Work out how a strip is brightened: from the 1st to the 99.7th percentile, gamma 0.7.
 
     Ultrasound strips are dark, and the posterior wall is the faintest of what matters in them.
     Only the display is changed; nothing is measured on it.
 
     Parameters
     ----------
-    pixels : ndarray of uint8
-        Any shape, not empty.
+    pixels : ndarray of uint8, shape (rows, columns)
+        Not empty.
 
     Returns
     -------
-    ndarray of uint8
-        Of the same shape.
+    ndarray of uint8, shape (256,)
+        The grey that is shown for each grey of the strip.
     """
-    sample = pixels[:, :: max(1, pixels.shape[1] // 4000)]  # percentiles need no more columns
+    sample = pixels[:, :: max(1, pixels.shape[1] // SAMPLED_COLUMNS)]
     black, white = np.percentile(sample, DISPLAY_PERCENTILES)
-    shades = (np.arange(256) - black) / max(1.0, white - black)
-    table = np.round(255 * np.clip(shades, 0, 1) ** DISPLAY_GAMMA).astype(np.uint8)
-    return np.take(table, pixels)
+    shades: NDArray[np.float64] = (np.arange(256) - black) / max(1.0, white - black)
+    return np.round(255 * np.clip(shades, 0, 1) ** DISPLAY_GAMMA).astype(np.uint8)

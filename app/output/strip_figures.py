@@ -14,11 +14,11 @@ from app.output.palette import (
     LOWER_BORDER,
     SYSTOLE,
     UPPER_BORDER,
-    display_grey,
+    display_table,
 )
 from app.output.quality_marks import quality_band, quality_scale
 from app.output.strip_rows import LEFT_PX, Row, Rows, arrange
-from app.output.wording import beats_note, excerpts_note, quality_note
+from app.output.wording import beats_note, quality_note
 from app.pipeline.beats import LEAST_CONFIDENCE
 from app.pipeline.results import Analysis, Borders, Strip
 
@@ -37,7 +37,7 @@ def echocardiogram(analysis: Analysis) -> Page:
         width_px=STRIP_WIDTH_PX,
         above_band_px=NUMBERS_PX,
     )
-    note = f"{quality_note(analysis)} Grey is brightened for display.{excerpts_note(rows)}"
+    note = f"{quality_note(analysis)} Grey is brightened for display."
     page = Page(rows.height_px, "M-mode echocardiogram", note)
     _draw_strip(page, rows, analysis, numbered=True)
     return page
@@ -56,7 +56,7 @@ def segmentation(analysis: Analysis) -> Page:
     page = Page(
         rows.height_px,
         "Segmentation",
-        f"{unseen}{beats_note(analysis)} {quality_note(analysis)}{excerpts_note(rows)}",
+        f"{unseen}{beats_note(analysis)} {quality_note(analysis)}",
     )
     page.legend(_handles(), background=LEGEND_BACKGROUND)
     for row, axes in zip(rows.rows, _draw_strip(page, rows, analysis), strict=True):
@@ -70,13 +70,15 @@ def _draw_strip(
 ) -> list[Axes]:
     """Draw rows of the strip with their bands, and the scale beside them."""
     strip = analysis.strip
-    pixels = display_grey(strip.pixels)
+    shown_as = display_table(strip.pixels)
     drawn = []
     for row in rows.rows:
         left_s, right_s = _edges_s(row, strip)
         quality_band(page, row.band, analysis.windows, (left_s, right_s), numbered=numbered)
         axes = page.axes(row.strip)
-        picture = Image.fromarray(pixels[:, row.first_column : row.end_column])
+        picture = Image.fromarray(
+            np.take(shown_as, strip.pixels[:, row.first_column : row.end_column])
+        )
         size = (round(row.strip.width), round(row.strip.height))
         bottom_mm, top_mm = (strip.rows - 0.5) * strip.mm_per_row, -0.5 * strip.mm_per_row
         axes.imshow(
@@ -107,7 +109,8 @@ def _draw_overview(page: Page, box: Box, rows: Rows, analysis: Analysis) -> None
     axes.tick_params(bottom=True, labelbottom=True)
     middles_s = [np.mean(_edges_s(row, strip)) for row in rows.rows]
     axes.plot(middles_s, [1.3] * len(middles_s), "v", color=INK, markersize=9, clip_on=False)
-    axes.set_xlabel("Time (s): the whole recording; the stretches below are marked", labelpad=2)
+    label = f"Time (s) in the whole recording; {len(rows.rows)} evenly spaced stretches (▼) follow"
+    axes.set_xlabel(label, labelpad=2)
 
 
 def _draw_borders(axes: Axes, borders: Borders, strip: Strip, row: Row) -> None:

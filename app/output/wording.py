@@ -2,13 +2,13 @@
 
 from collections import Counter
 
-from app.output.strip_rows import Rows
 from app.pipeline.results import Analysis
 
 
 def quality_note(analysis: Analysis) -> str:
     """How much of the recording counts."""
-    duration = f"{analysis.strip.duration_s:.2f} s"
+    duration_s = analysis.strip.duration_s
+    duration = f"{duration_s:.2f} s" if duration_s < 100 else f"{duration_s:.0f} s"
     if not any(window.label == "high" for window in analysis.windows):
         return f"No part of these {duration} is of high quality, so no beat counts."
     return f"{100 * analysis.high_fraction:.0f} % of {duration} is of high quality."
@@ -24,10 +24,3 @@ def beats_note(analysis: Analysis) -> str:
     reasons = Counter(b.rejected_because or "rejected" for b in beats if not b.accepted)
     why = ", ".join(f"{n} {reason.replace('_', ' ')}" for reason, n in reasons.most_common())
     return f"{note} (not counted: {why})." if why else f"{note}."
-
-
-def excerpts_note(rows: Rows) -> str:
-    """Say that a long recording is shown in samples only; empty where all of it is shown."""
-    if not rows.excerpts:
-        return ""
-    return f" Shown are {len(rows.rows)} evenly spaced stretches."
