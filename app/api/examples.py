@@ -151,9 +151,21 @@ BEATS_CSV = (
     "ejection_fraction_pct,fractional_shortening_pct,quality,accepted,rejected_because\n"
     "0.1,0.14,2.7,1.1,717.0,27.02,2.66,90.1,59.3,0.93,true,\n"
 )
-SUMMARY_CSV = (
-    "id,file_name,body_mass_g,profile,figures,lvid_d_mm_median,lvid_d_mm_mean\n"
-    f"{ID},mouse_0412.dcm,25.0,robust,true,2.7,2.7\n"
+SUMMARY_CSV = "\n".join(
+    ",".join(cells)
+    for cells in zip(
+        ("id", ID),
+        ("file_name", "mouse_0412.dcm"),
+        ("body_mass_g", "25.0"),
+        ("profile", "robust"),
+        ("figures", "true"),
+        *(
+            (f"{name}_{kind}", str(value))
+            for name, summary in ANALYSIS["features"].items()
+            for kind, value in summary.items()
+        ),
+        strict=True,
+    )
 )
 TRACE_CSV = (
     "time_s,upper_mm,lower_mm,lvid_mm,quality_probability\n"

@@ -8,7 +8,9 @@ import pytest
 from app.api import examples
 from app.api.problems import CATALOGUE
 from app.api.schemas import AnalysisOut, ModelsOut, PageOut
+from app.output import tables
 from tests.api.conftest import post_raw
+from tests.factories import make_analysis
 
 pytestmark = pytest.mark.anyio
 
@@ -107,6 +109,20 @@ async def test_the_example_has_the_answers_keys(client: httpx.AsyncClient) -> No
 
     answer = (await post_raw(client)).json() | {"warnings": []}
     assert keys(answer) == keys(examples.ANALYSIS)
+
+
+def test_examples_of_tables_have_the_tables_columns() -> None:
+    analysis = make_analysis()
+    options = {"body_mass_g": 25.0, "profile": "robust", "figures": True}
+    summary = tables.summary_csv(analysis, id="x", file_name="m.dcm", options=options)
+    for real, example in (
+        (tables.beats_csv(analysis), examples.BEATS_CSV),
+        (tables.trace_csv(analysis), examples.TRACE_CSV),
+        (summary, examples.SUMMARY_CSV),
+    ):
+        assert real.splitlines()[0] == example.splitlines()[0]
+        for line in example.splitlines():
+            assert line.count(",") == example.splitlines()[0].count(",")
 
 
 async def test_the_page_for_people(client: httpx.AsyncClient) -> None:
