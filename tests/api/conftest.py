@@ -155,3 +155,4 @@ async def until(client: httpx.AsyncClient, id: str, *statuses: str) -> dict[str,
         shown = (await client.get(f"/v1/analyses/{id}")).json()
         if shown["status"] in statuses:
             return shown
+        assert shown["status"] in ("queued", "running"), shown["error"]

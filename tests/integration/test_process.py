@@ -40,6 +40,7 @@ def until(client: httpx.Client, link: str, status: str) -> dict:
         shown = client.get(link).json()
         if shown["status"] == status:
             return shown
+        assert shown["status"] in ("queued", "running"), shown["error"]
 
 
 def test_ready_line_and_end(gated, gate: Path) -> None:
