@@ -73,6 +73,7 @@ def find_beats(
     if not np.isfinite(diameter).any():
         return (), (Warning("no_ventricle", "No left ventricle was found in the recording."),)
     diameter = _bridge_gaps(diameter, round(LONGEST_BRIDGED_GAP_S / dt))
+    diameter[list(strip.joins)] = np.nan  # no interval may be measured across missing time
     period_s = autocorrelation_period_s(diameter, dt, limits)
     if period_s is None:
         nothing = "A ventricle is seen, but its diameter does not change like a heart that beats."

@@ -4,6 +4,7 @@ All are frozen; arrays in them are not to be written to. Columns and rows count 
 left of the M-mode strip, and a row or column number stands for the centre of that pixel.
 """
 
+import itertools
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
@@ -80,7 +81,8 @@ class Strip:
     frames : int
         Number of screens in the file.
     starts : tuple of int
-        For every screen the strip's column at which the screen's first column lies.
+        For every screen the strip's column at which the screen's first column lies; negative where
+        that column was not drawn yet.
     warnings : tuple of Warning
     """
 
@@ -109,6 +111,12 @@ class Strip:
     @property
     def duration_s(self) -> float:
         return self.columns * self.seconds_per_column
+
+    @property
+    def joins(self) -> tuple[int, ...]:
+        """Columns at which a screen was appended whole: time is missing before each of them."""
+        width = self.region.x1 - self.region.x0
+        return tuple(b for a, b in itertools.pairwise(self.starts) if b - a >= width)
 
 
 @dataclass(frozen=True)
@@ -223,6 +231,14 @@ class NetworkInfo:
 
 
 @dataclass(frozen=True)
+class FileInfo:
+    """What a DICOM header says of the file itself."""
+
+    transfer_syntax_uid: str
+    frames: int
+
+
+@dataclass(frozen=True)
 class Analysis:
     """All that is learnt from one recording.
 
@@ -245,7 +261,7 @@ class Analysis:
         Milliseconds of the stages read, stitch, segment, classify and measure.
     """
 
-    file: "FileInfo"
+    file: FileInfo
     strip: Strip
     borders: Borders
     windows: tuple[QualityWindow, ...]
@@ -263,11 +279,3 @@ class Analysis:
         """Share of the strip's columns that lie in windows of high quality, 0..1."""
         high = sum(w.end_column - w.start_column for w in self.windows if w.label == "high")
         return high / self.strip.columns
-
-
-@dataclass(frozen=True)
-class FileInfo:
-    """What a DICOM header says of the file itself."""
-
-    transfer_syntax_uid: str
-    frames: int

@@ -154,26 +154,25 @@ def _smoothest_path(score: Floats) -> NDArray[np.int64]:
     steep = STEEPEST_ROWS_PER_COLUMN
     moves = np.arange(-steep, steep + 1)
     penalty = (SLOPE_PENALTY * moves**2).astype(np.float32)
-    came_from = np.empty(pieces.shape, np.int8)
-    best = pieces[0].copy()
-    padded = np.full((*best.shape[:-1], rows + 2 * steep), -np.inf, np.float32)
+    # highest total score of a path that ends in a row, with room for moves over the edge
+    total = np.full((length, *pieces.shape[1:-1], rows + 2 * steep), -np.inf, np.float32)
+    total[0, ..., steep : steep + rows] = pieces[0]
+    shifted = np.empty_like(pieces[0])
     for step in range(1, length):
-        padded[..., steep : steep + rows] = best
-        highest = padded[..., :rows] - penalty[0]
-        choice = np.full(best.shape, moves[0], np.int8)
-        for move, cost in zip(moves[1:], penalty[1:], strict=True):
-            candidate = padded[..., steep + move : steep + move + rows] - cost
-            better = candidate > highest
-            np.copyto(highest, candidate, where=better)
-            choice[better] = move
-        came_from[step] = choice
-        best = highest + pieces[step]
-    row = best.argmax(-1)
+        before, highest = total[step - 1], total[step, ..., steep : steep + rows]
+        for move, cost in zip(moves, penalty, strict=True):
+            np.subtract(before[..., steep + move : steep + move + rows], cost, out=shifted)
+            np.maximum(highest, shifted, out=highest)
+        highest += pieces[step]
+    row = total[-1].argmax(-1)
     path = np.empty((length, *row.shape), np.int64)
-    for step in range(length - 1, 0, -1):
-        path[step] = row
-        row = row + np.take_along_axis(came_from[step], row[..., None], -1)[..., 0]
-    path[0] = row
+    path[-1] = row - steep
+    for step in range(length - 2, -1, -1):
+        candidates = row[..., None] + moves
+        inside = np.clip(candidates, 0, total.shape[-1] - 1)
+        reached = np.take_along_axis(total[step], inside, -1) - penalty
+        row = np.take_along_axis(inside, reached.argmax(-1)[..., None], -1)[..., 0]
+        path[step] = row - steep
     middle = path[margin : margin + piece].transpose(1, 2, 0).reshape(borders, -1)
     return middle[:, :columns]
 

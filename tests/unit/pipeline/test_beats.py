@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -60,6 +62,20 @@ def test_a_gap_breaks_the_rate_and_not_the_beats_beside_it() -> None:
     before = [b for b in beats if b.diastole_s < 0.82]
     assert before[-1].heart_rate_bpm is None  # the next diastole lies behind the gap
     assert all(b.heart_rate_bpm == pytest.approx(600, rel=0.03) for b in before[:-1])
+
+
+def test_no_interval_is_measured_across_screens_that_do_not_overlap() -> None:
+    diameter = beating(2.0, 1e-3, rate_bpm=600)
+    strip = blank_strip(2000)
+    region = replace(strip.region, x1=strip.region.x0 + 1030)
+    joined = replace(strip, region=region, starts=(0, 1030), frames=2)
+    beats, _ = find_beats(joined, borders_of(diameter, joined), windows_of(joined, [0.9]))
+    before = [b for b in beats if b.diastole_s < 1.03][-1]
+    assert before.heart_rate_bpm is None
+    assert all(b.heart_rate_bpm for b in beats if b.diastole_s < 0.95)
+    whole = replace(joined, starts=(0, 970))
+    beats, _ = find_beats(whole, borders_of(diameter, whole), windows_of(whole, [0.9]))
+    assert all(b.heart_rate_bpm for b in beats[:-1])
 
 
 def test_short_dropouts_of_the_border_are_bridged() -> None:
