@@ -52,5 +52,5 @@ def range_of(values: Floats, accepted: NDArray[np.bool_], least_span: float) -> 
     margin = MARGIN * (high - low + missing)
     low, high = low - missing / 2 - margin, high + missing / 2 + margin
     if low < 0 <= values.min():
-        low = 0.0
+        low, high = 0.0, max(high, least_span)
     return Range(low, high)

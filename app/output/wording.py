@@ -4,6 +4,8 @@ from collections import Counter
 
 from app.pipeline.results import Analysis
 
+MOST_REASONS = 3  # what fits in a line; the table of beats has them all
+
 
 def quality_note(analysis: Analysis) -> str:
     """How much of the recording counts."""
@@ -22,5 +24,8 @@ def beats_note(analysis: Analysis) -> str:
     accepted = sum(beat.accepted for beat in beats)
     note = f"{accepted} of {len(beats)} beats count"
     reasons = Counter(b.rejected_because or "rejected" for b in beats if not b.accepted)
-    why = ", ".join(f"{n} {reason.replace('_', ' ')}" for reason, n in reasons.most_common())
+    named = reasons.most_common(MOST_REASONS)
+    why = ", ".join(f"{n} {reason.replace('_', ' ')}" for reason, n in named)
+    if others := reasons.total() - sum(n for _, n in named):
+        why += f", {others} other"
     return f"{note} (not counted: {why})." if why else f"{note}."
