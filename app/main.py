@@ -9,6 +9,7 @@ from pathlib import Path
 from anyio import to_thread
 from fastapi import FastAPI
 from fastapi.routing import APIRoute
+from fastapi_offline import FastAPIOffline
 
 from app import __version__
 from app.api import analyses, artefacts, health
@@ -112,7 +113,8 @@ def create_app(
             records.close()
         files.close()
 
-    app = FastAPI(
+    app = FastAPIOffline(  # its /docs needs nothing from the internet
+        redoc_url=None,
         title="Echo2Pheno",
         version=__version__,
         description=DESCRIPTION,

@@ -1,5 +1,6 @@
 """The description names every endpoint, and its examples are true to the wire models."""
 
+import re
 from typing import Any
 
 import httpx
@@ -129,3 +130,8 @@ async def test_the_page_for_people(client: httpx.AsyncClient) -> None:
     page = await client.get("/docs")
     assert page.status_code == 200
     assert "/openapi.json" in page.text
+    assert "https://" not in page.text
+    scripts = re.findall(r"(?:src|href)=\"([^\"]+\.(?:js|css))\"", page.text)
+    assert len(scripts) == 2
+    for script in scripts:
+        assert len((await client.get(script)).content) > 100_000
