@@ -1,0 +1,89 @@
+"""The container's parts that can be checked without a container engine."""
+
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+from threading import Thread
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+HEALTHCHECK = ROOT / "docker" / "healthcheck.py"
+
+
+@contextmanager
+def answering(status: int) -> Iterator[int]:
+    """A server whose readiness has this status; gives its port."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(status if self.path == "/health/ready" else 404)
+            self.end_headers()
+
+        def log_message(self, format: str, *args: object) -> None:
+            pass
+
+    with HTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            yield server.server_port
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+def status_for(port: int) -> int:
+    environment = {"ECHO2PHENO_PORT": str(port), "PATH": ""}
+    return subprocess.run([sys.executable, HEALTHCHECK], env=environment, check=False).returncode
+
+
+@pytest.mark.parametrize(("status", "expected"), [(200, 0), (503, 1), (404, 1)])
+def test_the_container_is_healthy_when_the_service_is_ready(status: int, expected: int) -> None:
+    with answering(status) as port:
+        assert status_for(port) == expected
+
+
+def test_the_container_is_unhealthy_when_nothing_answers() -> None:
+    with answering(200) as port:
+        pass
+    assert status_for(port) == 1
+
+
+def test_the_image_takes_only_what_exists_and_is_let_through() -> None:
+    dockerfile = (ROOT / "Dockerfile").read_text("utf-8")
+    ignore = (ROOT / ".dockerignore").read_text("utf-8").splitlines()
+    copied = re.findall(r"^COPY (?!--)(\S+) ", dockerfile, re.MULTILINE)
+
+    assert {"app/", "models/", "requirements.lock"} <= set(copied)
+    for path in copied:
+        assert (ROOT / path).exists()
+        assert f"!{path}" in ignore
+
+
+def test_the_image_runs_as_an_ordinary_user() -> None:
+    dockerfile = (ROOT / "Dockerfile").read_text("utf-8")
+
+    assert re.search(r"^USER (\d+):(\d+)$", dockerfile.split("\nFROM ")[-1], re.MULTILINE)
+
+
+def test_locks_are_hashed_and_name_no_index() -> None:
+    for name in ("requirements.lock", "requirements-dev.lock", "requirements-train.lock"):
+        text = (ROOT / name).read_text("utf-8")
+        pinned = re.findall(r"^[a-zA-Z0-9._-]+==\S+", text, re.MULTILINE)
+        assert len(pinned) > 20
+        assert not re.search(r"https?://|--index-url|--find-links", text)
+        for requirement in re.split(r"\n(?=[a-zA-Z0-9])", text):
+            assert "--hash=sha256:" in requirement
+
+
+def test_what_runs_in_the_container_is_tested_at_the_same_versions() -> None:
+    def pins(name: str) -> set[str]:
+        text = (ROOT / name).read_text("utf-8")
+        return set(re.findall(r"^[a-zA-Z0-9._-]+==\S+", text, re.MULTILINE))
+
+    assert pins("requirements.lock") <= pins("requirements-dev.lock")
