@@ -17,7 +17,7 @@ COMPILE := uv pip compile pyproject.toml --universal --python-version 3.11 --gen
 	--no-emit-index-url --no-header --quiet
 
 .DEFAULT_GOAL := help
-.PHONY: help install install-train serve demo test lint hadolint train lock
+.PHONY: help install install-train serve demo test lint hadolint train evaluate lock
 
 help:  ## list what can be made
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 16
@@ -60,6 +60,9 @@ hadolint: install  ## check the Dockerfile
 train: install-train  ## train, export and evaluate both networks: make train VERSION=0.2.0
 	@test -n "$(VERSION)" || { echo "Say which version they become: make train VERSION=0.2.0"; exit 1; }
 	$(BIN)/python -m models.training.run --version $(VERSION) $(TRAIN_ARGS)
+
+evaluate: install  ## measure how well the networks do, into build/evaluation
+	$(BIN)/python -m models.training.evaluate $(EVALUATE_ARGS)
 
 lock:  ## pin every dependency anew from pyproject.toml (needs uv)
 	$(COMPILE) --group dev --output-file requirements-dev.lock
