@@ -30,6 +30,7 @@ from app.pipeline.networks import Networks, load_networks
 from app.settings import Settings
 from app.storage.files import Files, StoreInUseError
 from app.storage.records import Records
+from app.storage.serial import LAYOUT
 
 logger = logging.getLogger(__name__)
 
@@ -85,8 +86,10 @@ def create_app(
             files=files,
             queue=queue,
             renderer=renderer,
+            metrics=metrics,
             identity={
                 "pipeline": PIPELINE_VERSION,
+                "layout": LAYOUT,
                 "networks": [networks.classifier.info.sha256, networks.segmenter.info.sha256],
                 "measuring": vars(settings.measuring),
             },

@@ -76,7 +76,10 @@ async def submit(request: Request, service: Here) -> Response:
         )
     if not (created and at_once):  # else it is acknowledged already, and answered as queued
         record = await _await(service, record, preference)
-    shown = await to_thread.run_sync(_show, service, record, prefix(request))
+    try:
+        shown = await to_thread.run_sync(_show, service, record, prefix(request))
+    except FileNotFoundError:  # removed this very moment
+        raise not_found() from None
     return _answer(shown, record, preference, created=created)
 
 

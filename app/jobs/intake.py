@@ -3,12 +3,14 @@
 import hashlib
 import json
 import logging
+import threading
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from app.jobs.queue import JobQueue
 from app.jobs.render import Renderer
+from app.metrics import Metrics
 from app.storage.files import Files
 from app.storage.records import Records, new_id
 from app.storage.schema import Record, Request
@@ -58,8 +60,11 @@ class Intake:
     files: Files
     queue: JobQueue
     renderer: Renderer
+    metrics: Metrics
     identity: Mapping[str, object]
     max_attempts: int
+    _recording: threading.Lock = field(default_factory=threading.Lock, init=False, repr=False)
+    """Held so that nobody finds a record whose job the queue does not know yet."""
 
     def admit(self, upload: Upload, options: Options, *, acknowledged: bool) -> tuple[Record, bool]:
         """Queue an analysis, unless the same one exists.
@@ -83,7 +88,7 @@ class Intake:
             The upload cannot be stored.
         """
         fingerprint = self._fingerprint(upload.sha256, options)
-        existing = self.records.find(fingerprint)
+        existing = self._existing(fingerprint)
         if existing is not None:
             upload.path.unlink(missing_ok=True)
             return existing, False
@@ -102,14 +107,16 @@ class Intake:
             figures=options.figures,
         )
         try:
-            record = self.records.add(id, request)
+            with self._recording:
+                record = self.records.add(id, request)
+                if record.id == id:
+                    self.queue.submit(id)
         except BaseException:
             self.files.drop_upload(id)
             raise
         if record.id != id:  # the same bytes came twice at the same time
             self.files.drop_upload(id)
             return record, False
-        self.queue.submit(id)
         return record, True
 
     def acknowledge(self, id: str) -> Record | None:
@@ -119,8 +126,13 @@ class Intake:
 
     def remove(self, id: str) -> bool:
         """Cancel an unfinished analysis, remove a finished one; whether there was one."""
-        if self.records.cancel(id) is not None:
-            self.queue.cancel(id)
+        with self._recording:
+            cancelled = self.records.cancel(id) is not None
+            never_started = cancelled and not self.queue.cancel(id)
+        if never_started:
+            self.files.drop_upload(id)
+            self.metrics.count_analysis("cancelled", {})
+        if cancelled:
             return True
         if not self.records.remove(id):
             return False
@@ -155,6 +167,15 @@ class Intake:
             "started again. Send the file once more if you want to try.",
         )
         return False
+
+    def _existing(self, fingerprint: str) -> Record | None:
+        with self._recording:
+            found = self.records.find(fingerprint)
+        if found is None or found.status != "succeeded" or self.files.has_result(found.id):
+            return found
+        logger.warning("a result is gone from the data folder", extra={"analysis_id": found.id})
+        self.records.remove(found.id)  # else the same bytes could never be analysed again
+        return None
 
     def _fingerprint(self, sha256: str, options: Options) -> str:
         named = {"sha256": sha256, "options": vars(options), "identity": dict(self.identity)}

@@ -60,8 +60,14 @@ class JobQueue(Protocol):
     def progress(self, id: str) -> Progress | None:
         """How far an analysis is; None where it does not run."""
 
-    def cancel(self, id: str) -> None:
-        """Have a job stop, or never start; its record says already that it is cancelled."""
+    def cancel(self, id: str) -> bool:
+        """Have a job stop, or never start; its record says already that it is cancelled.
+
+        Returns
+        -------
+        bool
+            Whether a worker has begun it, and so is the one to clear up after it.
+        """
 
     async def wait(self, id: str, timeout_s: float | None = None) -> Outcome | None:
         """Wait until a job has ended; None after the time, or where the queue stopped first."""
@@ -138,15 +144,16 @@ class InProcessQueue:
         job = self._jobs.get(id)
         return None if job is None or job.ended.done() else job.control.progress
 
-    def cancel(self, id: str) -> None:
+    def cancel(self, id: str) -> bool:
         with self._changed:
             job = self._jobs.get(id)
             if job is None:
-                return
+                return False
             job.control.cancelled.set()
             if job in self._waiting:
                 self._waiting.remove(job)
                 self._end(job, Outcome("cancelled"))
+            return id in self._running
 
     async def wait(self, id: str, timeout_s: float | None = None) -> Outcome | None:
         job = self._jobs.get(id)

@@ -53,6 +53,8 @@ class Runner:
     def __call__(self, id: str, control: Control) -> Outcome | None:
         record = self.records.start(id)
         if record is None:  # cancelled before it began
+            self.metrics.count_analysis("cancelled", {})
+            self.files.drop_upload(id)
             return Outcome("cancelled")
         try:
             outcome = self._finish(record, control)

@@ -85,6 +85,10 @@ class Files:
         """Where the result of an analysis lies."""
         return self._analyses / id
 
+    def has_result(self, id: str) -> bool:
+        """Whether there is a result of an analysis."""
+        return self.result(id).is_dir()
+
     def write_result(self, id: str, write: Callable[[Path], None]) -> Path:
         """Have a folder filled, and put it in its place in one step.
 

@@ -155,12 +155,17 @@ async def test_a_running_analysis_is_cancelled(client: httpx.AsyncClient, core: 
     assert (await client.get(posted["links"]["self"])).status_code == 404
 
 
-async def test_a_queued_analysis_never_starts(client: httpx.AsyncClient, core: Core) -> None:
+async def test_a_queued_analysis_never_starts(client, core: Core, settings) -> None:
     core.open.clear()
     first = await post_raw(client, headers={"Prefer": "respond-async"})
     second = await post_raw(client, GOOD + b" 2", {"Prefer": "respond-async"})
     assert second.json()["status"] == "queued"
     await client.delete(second.json()["links"]["self"])
+    uploads = [path.stem for path in (settings.data_dir / "uploads").iterdir()]
+    assert uploads == [first.json()["id"]], "what is cancelled is not kept"
+    assert (
+        'echo2pheno_analyses_total{outcome="cancelled"} 1.0' in (await client.get("/metrics")).text
+    )
     core.open.set()
     await until(client, first.json()["id"], "succeeded")
     assert (await client.get(second.json()["links"]["self"])).json()["status"] == "cancelled"

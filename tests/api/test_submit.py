@@ -1,6 +1,7 @@
 """A recording in, an analysis out: by form and by raw body, waiting or not."""
 
 import hashlib
+import shutil
 
 import anyio
 import httpx
@@ -183,3 +184,13 @@ async def test_a_failed_analysis_is_tried_again(client: httpx.AsyncClient) -> No
 async def test_the_upload_is_gone_once_analysed(client: httpx.AsyncClient, settings) -> None:
     await post_raw(client)
     assert not [path for path in settings.data_dir.rglob("*") if path.suffix in (".dcm", ".part")]
+
+
+async def test_what_lost_its_result_is_analysed_again(client: httpx.AsyncClient, settings) -> None:
+    lost = (await post_raw(client, figures="false")).json()
+    shutil.rmtree(settings.data_dir / "analyses" / lost["id"])
+    again = await post_raw(client, figures="false")
+    assert (again.status_code, again.json()["status"]) == (201, "succeeded")
+    assert again.json()["id"] != lost["id"]
+    assert again.json()["features"] == lost["features"]
+    assert (await client.get(lost["links"]["self"])).status_code == 404

@@ -99,9 +99,9 @@ async def test_cancelling(queue: InProcessQueue, work: Work) -> None:
     queue.submit("running")
     queue.submit("queued")
     work.begun.acquire()
-    queue.cancel("queued")
-    queue.cancel("running")
-    queue.cancel("unknown")
+    assert not queue.cancel("queued")
+    assert queue.cancel("running"), "its worker clears up"
+    assert not queue.cancel("unknown")
     assert await queue.wait("queued") == Outcome("cancelled")
     assert await queue.wait("running") == Outcome("cancelled")
     assert work.order == ["running"]
