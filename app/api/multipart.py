@@ -46,6 +46,7 @@ class FormReader:
         self._value = b""
         self._has_file = False
         self._complete = False
+        self._room = FORM_OVERHEAD_BYTES
         try:
             self._parser = MultipartParser(
                 boundary,
@@ -69,12 +70,15 @@ class FormReader:
         Raises
         ------
         Problem
-            ``malformed_request`` or ``invalid_option``, or what the sink raises.
+            ``malformed_request``, ``too_large`` or ``invalid_option``, or what the sink raises.
         """
+        self._room -= len(block)
         try:
             self._parser.write(block)
         except FormParserError:
             raise _malformed() from None
+        if self._room < 0:  # a body without a length may go on for ever
+            raise Problem("too_large", "The form holds too much besides the recording.")
 
     def finish(self) -> None:
         """Note that the body is complete.
@@ -114,11 +118,15 @@ class FormReader:
             self._has_file = True
             if b"filename" in parameters:
                 self.file_name = clean_file_name(_decode(parameters[b"filename"]))
+        elif b"filename" in parameters:
+            detail = f"Send the file as the part 'file', not as the part {self._part[:60]!r}."
+            raise Problem("malformed_request", detail)
         elif self._part not in OPTION_NAMES:
             raise Problem("invalid_option", f"There is no option {self._part[:60]!r}.")
 
     def _on_part_data(self, data: bytes, start: int, end: int) -> None:
         if self._part == "file":
+            self._room += end - start
             self._write(memoryview(data)[start:end])
             return
         self._value += data[start:end]

@@ -129,6 +129,7 @@ PART = b'--x\r\nContent-Disposition: form-data; name="file"; filename="m"\r\n\r\
         (b"--x\r\nContent-Disposition: form-data\r\n\r\n1\r\n--x--\r\n", FORM),
         (b'--x\r\nContent-Disposition: form-data; name="figures"\r\n\r\ntrue\r\n--x--\r\n', FORM),
         (PART + b"\r\n" + PART + b"\r\n--x--\r\n", FORM),
+        (PART.replace(b'"file"', b'"dicom"') + b"\r\n--x--\r\n", FORM),
         (PART + b"\r\n--x--\r\n", {"Content-Type": "multipart/form-data"}),
         (PART + b"\r\n--x--\r\n", {"Content-Type": f"multipart/form-data; boundary={'x' * 999}"}),
     ],
@@ -165,6 +166,17 @@ async def test_too_large_while_it_streams(client, settings, form: bool) -> None:
     response = await client.post("/v1/analyses", content=body(), headers=FORM if form else DICOM)
     assert_problem(response, 413, "too_large")
     assert sent == 4_000_000, "what still came was read to its end"
+    await assert_nothing_left(client, settings.data_dir)
+
+
+async def test_a_form_that_does_not_end(client, settings) -> None:
+    async def body():
+        yield PART + b"\r\n--x--\r\n"
+        for _ in range(40):
+            yield bytes(100_000)
+
+    response = await client.post("/v1/analyses", content=body(), headers=FORM)
+    assert_problem(response, 413, "too_large")
     await assert_nothing_left(client, settings.data_dir)
 
 

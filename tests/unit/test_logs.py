@@ -57,3 +57,8 @@ def test_an_exception_is_placed_but_not_quoted(stream: io.StringIO) -> None:
 def test_pydicom_is_silent(stream: io.StringIO) -> None:
     logging.getLogger("pydicom").error("Invalid value for VR PN: 'MICKEY'")
     assert stream.getvalue() == ""
+
+
+def test_a_broken_form_is_not_told_twice(stream: io.StringIO) -> None:
+    logging.getLogger("python_multipart.multipart").warning("Did not find CR at end of boundary")
+    assert stream.getvalue() == ""
