@@ -120,7 +120,7 @@ def simulate_recording(
         pixels = artefacts.jpeg(pixels, int(rng.integers(55, 96)))
 
     followable = _followable(grey, motion, mm_per_row, seconds_per_column) * (away < 0.5)
-    seen = gaussian_filter1d(followable, 0.03 / seconds_per_column) > 0.15
+    seen = gaussian_filter1d(followable, 0.05 / seconds_per_column) > 0.08
     to_row = 1 / mm_per_row
     return SimulatedRecording(
         pixels=pixels,

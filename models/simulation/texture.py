@@ -109,10 +109,12 @@ def layer_profile(
     # anterior wall: its bright lowest echo carries the upper border
     echo = upper - rng.uniform(0.07, 0.16)
     profile += rng.uniform(0.0, 1.5) * _bump(material, echo, rng.uniform(0.04, 0.12))
-    if rng.random() < 0.5:  # a second bright layer inside the wall
+    for _ in range(rng.integers(0, 4)):  # bright layers inside the wall and above it
         profile += rng.uniform(0.3, 1.3) * _bump(
-            material, upper - rng.uniform(0.25, 0.8), rng.uniform(0.03, 0.1)
+            material, upper - rng.uniform(0.2, 1.2), rng.uniform(0.02, 0.1)
         )
+    in_anterior = _edge(material, anterior, 0.2) * (1 - _edge(material, upper - 0.1, 0.1))
+    profile += rng.uniform(-1.2, 0.3) * in_anterior
     if rng.random() < 0.4:
         profile += rng.uniform(0.3, 1.2) * _bump(material, anterior, rng.uniform(0.03, 0.12))
 
@@ -203,8 +205,8 @@ def echo_amplitude(
     upper, lower = knots[2], knots[3]
     posterior = _edge(material, 0.5 * (upper + lower), 0.2) * (1 - _edge(material, knots[5], 0.15))
     anterior = 1 - _edge(material, 0.5 * (upper + lower), 0.2)
-    texture += posterior[:, None] * _fading(rng, motion, ms, rng.uniform(0, 1.2))[None, :]
-    texture += anterior[:, None] * _fading(rng, motion, ms, rng.uniform(0, 0.7))[None, :]
+    texture += posterior[:, None] * _fading(rng, motion, ms, rng.uniform(0, 1.5))[None, :]
+    texture += anterior[:, None] * _fading(rng, motion, ms, rng.uniform(0, 1.2))[None, :]
     if lumen_fill.any():
         inside = _edge(material, upper, 0.15) * (1 - _edge(material, lower, 0.15))
         tissue = np.where(inside > 0.5, 3.0 + rng.uniform(-1.0, 0.5), 0)
