@@ -49,8 +49,8 @@ class Edge:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        if self._root_path:
-            scope["root_path"] = self._root_path
+        method = scope["method"]
+        scope = self._as_routed(scope)
         headers = dict(scope["headers"])
         token = request_id.set(_read_id(headers.get(b"x-request-id", b"")))
         exchange = _Exchange(headers, receive, send, self._drain_bytes, self._drain_s)
@@ -64,12 +64,27 @@ class Edge:
             else:
                 raise
         finally:
-            self._note(scope, exchange.status, perf_counter() - began)
+            self._note(method, scope, exchange.status, perf_counter() - began)
             request_id.reset(token)
 
-    def _note(self, scope: Scope, status: int, seconds: float) -> None:
+    def _as_routed(self, scope: Scope) -> Scope:
+        """Give the path its prefix, as ASGI has it, and have HEAD answered as GET.
+
+        The server, which keeps the scope as it was, leaves out the body of an answer to HEAD.
+        """
+        path, root, method = scope["path"], self._root_path, scope["method"]
+        if root and path != root and not path.startswith(f"{root}/"):
+            path = root + path
+        return {
+            **scope,
+            "path": path,
+            "root_path": root or scope.get("root_path", ""),
+            "method": "GET" if method == "HEAD" else method,
+        }
+
+    def _note(self, method: str, scope: Scope, status: int, seconds: float) -> None:
         route = getattr(scope.get("route"), "path", "unmatched")
-        method = scope["method"] if scope["method"] in _METHODS else "OTHER"
+        method = method if method in _METHODS else "OTHER"
         self._metrics.count_request(method, route, status, seconds)
         logger.info(
             "request",

@@ -11,6 +11,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
+from starlette.routing import Match
 
 from app.logs import request_id
 from app.pipeline.errors import RecordingError
@@ -120,16 +121,28 @@ async def on_validation_error(request: Request, error: Exception) -> JSONRespons
 async def on_http_exception(request: Request, error: Exception) -> JSONResponse:
     """Answer what the router refuses: unknown routes and methods."""
     assert isinstance(error, HTTPException)  # noqa: S101 - how the handler is registered
-    headers = error.headers or {}
     if error.status_code == HTTPStatus.NOT_FOUND:
         return answer(Problem("not_found", "There is nothing at this address."))
     if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
-        allowed = headers.get("Allow", "another method")
-        detail = f"{request.method} is not possible here; {allowed} is."
-        return answer(Problem("method_not_allowed", detail, headers))
+        allowed = _allowed(request)
+        detail = f"{request.method} is not possible here; use {' or '.join(allowed)}."
+        return answer(Problem("method_not_allowed", detail, {"Allow": ", ".join(allowed)}))
     if error.status_code < HTTPStatus.INTERNAL_SERVER_ERROR:
         return answer(Problem("malformed_request", "The request cannot be read."))
     return fault(error)
+
+
+def _allowed(request: Request) -> list[str]:
+    """Methods that any route takes here: the router's own answer names those of one route only."""
+    routes = request.app.router.routes
+    return [
+        method
+        for method in ("GET", "POST", "DELETE")
+        if method != request.method
+        and any(
+            route.matches({**request.scope, "method": method})[0] is Match.FULL for route in routes
+        )
+    ]
 
 
 async def on_disconnect(request: Request, error: Exception) -> JSONResponse:  # noqa: ARG001

@@ -10,7 +10,7 @@ from app.api import examples
 from app.api.problems import CATALOGUE
 from app.api.schemas import AnalysisOut, ModelsOut, PageOut
 from app.output import tables
-from tests.api.conftest import post_raw
+from tests.api.conftest import Serve, post_raw
 from tests.factories import make_analysis
 
 pytestmark = pytest.mark.anyio
@@ -135,3 +135,15 @@ async def test_the_page_for_people(client: httpx.AsyncClient) -> None:
     assert len(scripts) == 2
     for script in scripts:
         assert len((await client.get(script)).content) > 100_000
+
+
+async def test_the_page_for_people_behind_a_gateway(serve: Serve) -> None:
+    async with serve(root_path="/echo") as client:
+        page = await client.get("/docs")
+        for asset in re.findall(r"(?:src|href)=\"([^\"]+)\"", page.text):
+            assert asset.startswith("/echo/")
+            # a gateway may pass the path on with the prefix or without
+            for path in (asset, asset.removeprefix("/echo")):
+                assert (await client.get(path)).status_code == 200, path
+        for path in ("/echo/openapi.json", "/openapi.json"):
+            assert (await client.get(path)).json()["servers"] == [{"url": "/echo"}]

@@ -210,9 +210,15 @@ async def test_unknown_things(client: httpx.AsyncClient) -> None:
 
 
 async def test_another_method(client: httpx.AsyncClient) -> None:
-    response = await client.put("/v1/analyses", content=b"x")
-    assert_problem(response, 405, "method_not_allowed")
-    assert "GET" in response.headers["allow"] or "POST" in response.headers["allow"]
+    for path, allowed in (
+        ("/v1/analyses", {"GET", "POST"}),
+        ("/v1/analyses/none", {"GET", "DELETE"}),
+        ("/v1/models", {"GET"}),
+    ):
+        response = await client.put(path, content=b"x")
+        problem = assert_problem(response, 405, "method_not_allowed")
+        assert set(response.headers["allow"].split(", ")) == allowed
+        assert all(method in problem["detail"] for method in allowed)
 
 
 @pytest.mark.parametrize("query", ["limit=0", "limit=101", "limit=x", "cursor=%00", "page=2"])

@@ -160,6 +160,18 @@ def test_a_client_that_asks_first_sends_nothing_in_vain(gated, gate: Path) -> No
         assert accepted.startswith(b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 201 ")
 
 
+def test_head_is_answered_like_get(gated, gate: Path) -> None:
+    gate.write_text("open")
+    with gated() as service, service.client() as client:
+        links = post(client, prefer="").json()["links"]
+        for link in (links["self"], links["beats_csv"], links["figures"]["function"], "/nothing"):
+            asked, got = client.head(link), client.get(link)
+            assert (asked.status_code, asked.content) == (got.status_code, b"")
+            for name in ("content-type", "content-length"):
+                assert asked.headers[name] == got.headers[name]
+        assert client.get(links["self"]).status_code == 200, "the connection is still good"
+
+
 def test_an_upload_that_breaks_off_leaves_nothing(gated, gate: Path, tmp_path: Path) -> None:
     with gated() as service, service.client() as client:
         with _connect(service) as connection:
