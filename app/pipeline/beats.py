@@ -26,6 +26,7 @@ Floats = NDArray[np.float64]
 
 READING_SIGMA_S = 0.002
 BEAT_SIGMA_PERIODS = 0.12
+DIASTOLE_SIGMA_PERIODS = 0.06
 LONGEST_BRIDGED_GAP_S = 0.015
 CLOSEST_SYSTOLES_PERIODS = 0.5
 LEAST_SWING = 0.2
@@ -172,6 +173,8 @@ def _runs(flags: NDArray[np.bool_]) -> list[tuple[int, int]]:
 def _cycles(diameter: Floats, offset: int, dt: float, period_s: float) -> list[_Cycle]:
     """Find the cycles of a stretch without gaps; columns are counted from ``-offset``."""
     reading = gaussian_filter1d(diameter, READING_SIGMA_S / dt, mode="nearest")
+    # a diastole is flat: its middle is a better time than the highest of its ripples
+    broad = gaussian_filter1d(diameter, DIASTOLE_SIGMA_PERIODS * period_s / dt, mode="nearest")
     sigma = BEAT_SIGMA_PERIODS * period_s / dt
     # mirrored ends would look like extremes; continued ones do not
     smooth = gaussian_filter1d(diameter, sigma, mode="nearest")
@@ -188,15 +191,15 @@ def _cycles(diameter: Floats, offset: int, dt: float, period_s: float) -> list[_
     ends = [0, *crests, diameter.size]
     systoles = [int(a + np.argmin(reading[a:b])) for a, b in itertools.pairwise(ends)]
     diastoles: list[int] = []
-    head = int(np.argmax(reading[: systoles[0] + 1]))
+    head = int(np.argmax(broad[: systoles[0] + 1]))
     reach = round(0.1 * period_s / dt)
     if head >= reach and reading[head] - reading[systoles[0]] > LEAST_SWING * typical:
         # only a diastole whose rise is seen; at the very edge the largest may lie before it
         near = max(0, systoles[0] - round(1.1 * period_s / dt))
-        diastoles.append(int(near + np.argmax(reading[near : systoles[0] + 1])))
+        diastoles.append(int(near + np.argmax(broad[near : systoles[0] + 1])))
     first_is_paired = bool(diastoles)
-    diastoles += [int(a + np.argmax(reading[a:b])) for a, b in itertools.pairwise(systoles)]
-    tail = reading[systoles[-1] : systoles[-1] + round(1.1 * period_s / dt)]
+    diastoles += [int(a + np.argmax(broad[a:b])) for a, b in itertools.pairwise(systoles)]
+    tail = broad[systoles[-1] : systoles[-1] + round(1.1 * period_s / dt)]
     last = int(systoles[-1] + np.argmax(tail))
     closes = last < diameter.size - reach
     if closes and reading[last] - reading[systoles[-1]] > LEAST_SWING * typical:
@@ -207,7 +210,7 @@ def _cycles(diameter: Floats, offset: int, dt: float, period_s: float) -> list[_
         _Cycle(
             stretch=offset,
             diastole=offset + d,
-            lvid_d_mm=float(reading[d]),
+            lvid_d_mm=float(reading[max(0, d - reach) : d + reach + 1].max()),
             systole=None if s is None else offset + s,
             lvid_s_mm=None if s is None else float(reading[s]),
         )
