@@ -1,6 +1,5 @@
 """The one place where everything is put together."""
 
-import logging
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from functools import partial
@@ -28,17 +27,16 @@ from app.pipeline.analysis import analyse as analyse_recording
 from app.pipeline.dicom import open_recording
 from app.pipeline.networks import Networks, load_networks
 from app.settings import Settings
-from app.storage.files import Files, StoreInUseError
+from app.storage.files import Files
 from app.storage.records import Records
 from app.storage.serial import LAYOUT
-
-logger = logging.getLogger(__name__)
 
 
 def create_app(
     settings: Settings,
     *,
     load: Callable[[Path, int], Networks] = load_networks,
+    open_files: Callable[[Path], Files] = Files,
     inspect: Callable[..., object] = open_recording,
     analyse: Analyse = analyse_recording,
     draw: Draw = figures.draw,
@@ -51,6 +49,8 @@ def create_app(
     load, inspect, analyse, draw : callable, optional
         The core that the service is built around: networks from a folder, a recording's header,
         its analysis and a figure of it.
+    open_files : callable, optional
+        Opens the data folder.
 
     Returns
     -------
@@ -62,11 +62,7 @@ def create_app(
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         networks = load(settings.models_dir, settings.thread_count)
-        try:
-            files = Files(settings.data_dir)
-        except StoreInUseError as error:
-            logger.critical("cannot start: %s", error)
-            raise
+        files = open_files(settings.data_dir)
         records = Records.in_file(files.records_path)
         renderer = Renderer(draw, figures.FIGURE_NAMES, files, records, metrics)
         runner = Runner(

@@ -17,6 +17,7 @@ from app.main import create_app
 from app.pipeline.errors import NetworksError
 from app.pipeline.networks import load_networks
 from app.settings import Settings
+from app.storage.files import Files, StoreInUseError
 
 MARGIN_S = 5.0
 """What connections get, on top of the grace of the analyses, to send their answers."""
@@ -78,20 +79,30 @@ def serve(settings: Settings) -> int:
     Returns
     -------
     int
-        The status to exit with: 0 after a signal, 1 where the networks do not load.
+        The status to exit with: 0 after a signal, 1 where the networks do not load or the data
+        folder cannot be used.
 
     Raises
     ------
     SystemExit
-        uvicorn could not start it: the port is taken, or the data folder is in use.
+        uvicorn could not start it: the port is taken.
     """
     configure_logging(settings.log_level)
     try:
         networks = load_networks(settings.models_dir, settings.thread_count)
-    except NetworksError as error:
-        print(f"Echo2Pheno cannot start: {error}", file=sys.stderr)
-        return 1
-    return run(create_app(settings, load=lambda _, __: networks), settings)
+        files = Files(settings.data_dir)
+    except (NetworksError, StoreInUseError) as error:
+        return _refuse(str(error))
+    except OSError as error:
+        reason = error.strerror or "unknown reason"
+        return _refuse(f"the data folder {settings.data_dir} cannot be used ({reason}).")
+    app = create_app(settings, load=lambda _, __: networks, open_files=lambda _: files)
+    return run(app, settings)
+
+
+def _refuse(reason: str) -> int:
+    print(f"Echo2Pheno cannot start: {reason}", file=sys.stderr)
+    return 1
 
 
 def run(app: FastAPI, settings: Settings) -> int:

@@ -43,7 +43,7 @@ class Files:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
             self._lock.close()
-            raise StoreInUseError("another service works in this data folder") from error
+            raise StoreInUseError("another service works in this data folder.") from error
 
     def close(self) -> None:
         """Let another process open the folder."""

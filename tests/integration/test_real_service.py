@@ -1,5 +1,6 @@
 """The real pipeline behind a real server: recordings in, features, figures and refusals out."""
 
+import contextlib
 import csv
 import io
 import subprocess
@@ -14,6 +15,7 @@ import pytest
 from PIL import Image
 from pydicom.dataset import Dataset
 
+from app.storage.files import Files
 from models.simulation.recording import SimulatedRecording, simulate_recording
 from models.simulation.scanner import write_screens
 from tests.integration.conftest import REAL, Start
@@ -161,15 +163,22 @@ def test_too_many_pixels(start: Start, recording: Path) -> None:
         assert (answer.status_code, answer.json()["code"]) == (413, "too_large")
 
 
-def test_networks_that_are_not_there_stop_the_start(tmp_path: Path) -> None:
-    ended = subprocess.run(
-        REAL,
-        env={"ECHO2PHENO_MODELS_DIR": str(tmp_path), "ECHO2PHENO_DATA_DIR": str(tmp_path / "d")},
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
+@pytest.mark.parametrize("lacking", ["networks", "a folder", "a folder of its own"])
+def test_what_stops_the_start_is_told_in_one_line(tmp_path: Path, lacking: str) -> None:
+    data, settings = tmp_path / "data", {}
+    if lacking == "networks":
+        settings["ECHO2PHENO_MODELS_DIR"] = str(tmp_path)
+    elif lacking == "a folder":
+        data.write_text("a file")
+    with contextlib.closing(Files(data)) if "own" in lacking else contextlib.nullcontext():
+        ended = subprocess.run(
+            REAL,
+            env=settings | {"ECHO2PHENO_DATA_DIR": str(data)},
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
     assert ended.returncode == 1
     assert ended.stdout == ""
     assert ended.stderr.startswith("Echo2Pheno cannot start: ")
