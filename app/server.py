@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import os
+import secrets
 import signal
 import socket
 import sys
@@ -10,9 +11,11 @@ from collections.abc import Iterator
 
 import uvicorn
 from fastapi import FastAPI
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from app.api.problems import Problem, answer
 from app.api.service import Service
-from app.logs import configure_logging
+from app.logs import configure_logging, request_id
 from app.main import create_app
 from app.pipeline.errors import NetworksError
 from app.pipeline.networks import load_networks
@@ -23,6 +26,19 @@ MARGIN_S = 5.0
 """What connections get, on top of the grace of the analyses, to send their answers."""
 
 
+class Protocol(HttpToolsProtocol):
+    """uvicorn's, but what is not HTTP is refused as everything else is."""
+
+    def send_400_response(self, msg: str) -> None:  # noqa: ARG002 - it says less than ours
+        token = request_id.set(secrets.token_hex(8))
+        refusal = answer(Problem("malformed_request", "What was sent is not an HTTP request."))
+        request_id.reset(token)
+        headers = [*refusal.raw_headers, (b"connection", b"close")]
+        lines = [b"HTTP/1.1 400 Bad Request", *(b": ".join(header) for header in headers)]
+        self.transport.write(b"\r\n".join(lines) + b"\r\n\r\n" + refusal.body)
+        self.transport.close()
+
+
 class Server(uvicorn.Server):
     """uvicorn, but ending with status 0 on a signal, and draining analyses while it closes."""
 
@@ -30,6 +46,7 @@ class Server(uvicorn.Server):
         super().__init__(
             uvicorn.Config(
                 app,
+                http=Protocol,
                 host=settings.host,
                 port=settings.port,
                 log_config=None,

@@ -34,6 +34,7 @@ UPLOAD_PROBLEMS = (
     "unsupported_transfer_syntax",
     "corrupt_pixel_data",
     "too_short",
+    "not_ready",
     "time_limit",
     "storage_full",
 )

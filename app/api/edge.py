@@ -1,5 +1,6 @@
 """Around every request: its id, one log line, its metrics, and an end that clients can read."""
 
+import asyncio
 import logging
 import re
 import secrets
@@ -8,7 +9,7 @@ from time import monotonic, perf_counter
 import anyio
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from app.api.problems import fault
+from app.api.problems import Problem, answer, fault
 from app.logs import request_id
 from app.metrics import Metrics
 
@@ -57,6 +58,10 @@ class Edge:
         began = perf_counter()
         try:
             await self._app(scope, exchange.receive, exchange.send)
+        except asyncio.CancelledError:
+            if not exchange.started:
+                await exchange.give_up(scope)
+            raise
         except Exception as error:
             response = fault(error)
             if not exchange.started:
@@ -142,6 +147,13 @@ class _Exchange:
             await self._drain()
             message = {"type": "http.response.body", "body": b"", "more_body": False}
         await self._send(message)
+
+    async def give_up(self, scope: Scope) -> None:
+        """Answer a request that the server, which stops, waits for no longer."""
+        self._drain_bytes = 0
+        detail = "The service is stopping; try again in a moment."
+        response = answer(Problem("not_ready", detail, {"Retry-After": "5"}))
+        await response(scope, self.receive, self.send)
 
     async def _drain(self) -> None:
         if self._waits:

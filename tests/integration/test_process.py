@@ -1,6 +1,7 @@
 """The process: its ready line, its end, and what a real connection sees."""
 
 import json
+import signal
 import socket
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -160,6 +161,31 @@ def test_a_client_that_asks_first_sends_nothing_in_vain(gated, gate: Path) -> No
         assert accepted.startswith(b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 201 ")
 
 
+def test_what_is_not_http_is_a_problem_too(gated, gate: Path) -> None:
+    with gated() as service:
+        with _connect(service) as connection:
+            connection.sendall(b"GET /health/live HTTP/1.1\r\nno header\r\n\r\n")
+            head, body = _all_of(connection).split(b"\r\n\r\n")
+        assert head.startswith(b"HTTP/1.1 400 ")
+        assert b"content-type: application/problem+json" in head
+        problem = json.loads(body)
+        assert (problem["status"], problem["code"]) == (400, "malformed_request")
+        assert problem["request_id"]
+
+
+def test_an_upload_that_stalls_does_not_hold_the_process(gated, gate: Path) -> None:
+    with gated(shutdown_grace_s=0) as service, service.client() as client:
+        with _connect(service) as connection:
+            connection.sendall(_head("application/dicom", 1000) + b"only this")
+            assert client.get("/health/live").status_code == 200
+            service.popen.send_signal(signal.SIGTERM)
+            answer = _all_of(connection)
+        assert answer.startswith(b"HTTP/1.1 503 ")
+        assert b'"code":"not_ready"' in answer
+        assert b"retry-after" in answer
+        assert service.popen.wait(60) == 0
+
+
 def test_head_is_answered_like_get(gated, gate: Path) -> None:
     gate.write_text("open")
     with gated() as service, service.client() as client:
@@ -225,6 +251,11 @@ def _until_closed(service: Process) -> None:
 def _connect(service: Process) -> socket.socket:
     parts = urlsplit(service.address)
     return socket.create_connection((parts.hostname, parts.port), timeout=60)
+
+
+def _all_of(connection: socket.socket) -> bytes:
+    """Read until the service closes the connection."""
+    return b"".join(iter(lambda: connection.recv(65_536), b""))
 
 
 def _head(content_type: str, length: int, *more: str) -> bytes:
