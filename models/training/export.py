@@ -23,8 +23,8 @@ from models.training.architecture import BorderSegmenter, QualityClassifier
 
 CONVENTION = (
     "expert: upper border through the bright endocardial echo of the anterior wall, lower border "
-    "through the body of the posterior wall's echo, beneath the systolic tips; on average 0.26 mm "
-    "(diastole) and 0.39 mm (systole) wider than the inner edges of the dark lumen"
+    "through the body of the posterior wall's echo, beneath the systolic tips; on average 0.32 mm "
+    "(diastole) and 0.41 mm (systole) wider than the inner edges of the dark lumen"
 )
 TRAINED_ON = "simulated M-mode recordings only (models/simulation); no real recording"
 
