@@ -30,10 +30,12 @@ class Protocol(HttpToolsProtocol):
     """uvicorn's, but what is not HTTP is refused as everything else is."""
 
     def send_400_response(self, msg: str) -> None:  # noqa: ARG002 - it says less than ours
-        token = request_id.set(secrets.token_hex(8))
+        id = secrets.token_hex(8)
+        token = request_id.set(id)
         refusal = answer(Problem("malformed_request", "What was sent is not an HTTP request."))
         request_id.reset(token)
-        headers = [*refusal.raw_headers, (b"connection", b"close")]
+        ours = [(b"x-request-id", id.encode()), (b"connection", b"close")]
+        headers = [*refusal.raw_headers, *ours]
         lines = [b"HTTP/1.1 400 Bad Request", *(b": ".join(header) for header in headers)]
         self.transport.write(b"\r\n".join(lines) + b"\r\n\r\n" + refusal.body)
         self.transport.close()

@@ -3,6 +3,7 @@
 import base64
 import binascii
 import logging
+from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
 from typing import Annotated, Any
@@ -89,7 +90,9 @@ async def submit(request: Request, service: Here) -> Response:
     response_model=PageOut,
     responses=answers({200: shown(examples.PAGE, "A page of analyses.")}, "invalid_option"),
 )
-def list_analyses(request: Request, service: Here, query: Annotated[PageQuery, Query()]) -> PageOut:
+def list_analyses(
+    request: Request, service: Here, query: Annotated[PageQuery, Query()]
+) -> Response:
     """List analyses, newest first, a page at a time."""
     before = None if query.cursor is None else _read_cursor(query.cursor)
     records = service.records.page(query.limit + 1, before)
@@ -101,7 +104,8 @@ def list_analyses(request: Request, service: Here, query: Annotated[PageQuery, Q
             items.append(_show(service, record, prefix(request)))
         except FileNotFoundError:
             continue  # removed since the page was read
-    return PageOut(items=items, next_cursor=_write_cursor(records[-1].number) if more else None)
+    cursor = _write_cursor(records[-1].number) if more else None
+    return _json(PageOut(items=items, next_cursor=cursor))
 
 
 @router.get(
@@ -120,11 +124,11 @@ def list_analyses(request: Request, service: Here, query: Annotated[PageQuery, Q
         "not_found",
     ),
 )
-def get_analysis(request: Request, service: Here, id: AnalysisId) -> AnalysisOut:
+def get_analysis(request: Request, service: Here, id: AnalysisId) -> Response:
     """Give an analysis, whatever its state; `progress` is there while it runs."""
     record = find(service, id)
     try:
-        return _show(service, record, prefix(request))
+        return _json(_show(service, record, prefix(request)))
     except FileNotFoundError:  # removed this very moment
         raise not_found() from None
 
@@ -212,12 +216,14 @@ def _answer(
     headers: dict[str, Any] = dict(preference.applied(accepted=status == 202))
     if status != 200 and shown.links is not None and shown.links.self is not None:
         headers["Location"] = shown.links.self
-    return Response(
-        shown.model_dump_json(),
-        status_code=status,
-        media_type="application/json",
-        headers=headers,
-    )
+    return _json(shown, status, headers)
+
+
+def _json(
+    shown: BaseModel, status: int = 200, headers: Mapping[str, str] | None = None
+) -> Response:
+    """Write an answer in the thread that made it: FastAPI would do so on the event loop."""
+    return Response(shown.model_dump_json(), status, headers, media_type="application/json")
 
 
 def _write_cursor(number: int) -> str:
