@@ -7,8 +7,8 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from app.pipeline.analysis import MeasuringSettings
 from app.pipeline.limits import Limits
+from app.pipeline.measuring import BorderConvention, MeasuringSettings
 
 SHIPPED_MODELS_DIR = Path(__file__).resolve().parent.parent / "models"
 
@@ -93,6 +93,11 @@ class Settings(BaseSettings):
     heart_rate_max_bpm: float = Field(
         MeasuringSettings().heart_rate_max_bpm, gt=0, description="Highest plausible heart rate."
     )
+    border_convention: BorderConvention = Field(
+        "expert",
+        description="Where the endocardium is drawn: `expert`, through the bright echoes, or "
+        "`inner_edges`, at the edges of the dark lumen (smaller diameters).",
+    )
     figures: bool = Field(
         True, description="Whether figures are drawn ahead where a request does not say."
     )
@@ -145,4 +150,5 @@ class Settings(BaseSettings):
         return MeasuringSettings(
             heart_rate_min_bpm=self.heart_rate_min_bpm,
             heart_rate_max_bpm=self.heart_rate_max_bpm,
+            border_convention=self.border_convention,
         )

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from app.pipeline.measuring import MeasuringSettings
 from app.pipeline.results import (
     FEATURE_NAMES,
     Analysis,
@@ -71,6 +72,7 @@ def make_analysis(**overrides: Any) -> Analysis:
         segmenter=SEGMENTER,
         profile="robust",
         body_mass_g=25.0,
+        measuring=MeasuringSettings(),
         timings_ms={"read": 1.0, "stitch": 2.0, "segment": 3.0, "classify": 4.0, "measure": 5.0},
     )
     return replace(analysis, **overrides)

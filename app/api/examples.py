@@ -75,6 +75,11 @@ ANALYSIS: dict[str, Any] = {
         }
     ],
     "warnings": [],
+    "measuring": {
+        "heart_rate_min_bpm": 200.0,
+        "heart_rate_max_bpm": 900.0,
+        "border_convention": "expert",
+    },
     "models": {"classifier": _CLASSIFIER, "segmenter": _SEGMENTER},
     "links": {
         "self": _BASE,
@@ -114,6 +119,7 @@ QUEUED: dict[str, Any] = ANALYSIS | {
     "quality": None,
     "features": None,
     "beats": None,
+    "measuring": None,
     "models": None,
     "timings_ms": dict.fromkeys(ANALYSIS["timings_ms"]),
 }

@@ -105,6 +105,14 @@ class BeatOut(_Wire):
     rejected_because: str | None
 
 
+class MeasuringOut(_Wire):
+    """Rules of the centre that the result was measured by."""
+
+    heart_rate_min_bpm: float
+    heart_rate_max_bpm: float
+    border_convention: str = Field(description="`expert` or `inner_edges`.")
+
+
 class WarningOut(_Wire):
     """Something to know of a result that is nevertheless given."""
 
@@ -187,6 +195,7 @@ class AnalysisOut(_Wire):
     features: FeaturesOut | None
     beats: list[BeatOut] | None
     warnings: list[WarningOut]
+    measuring: MeasuringOut | None
     models: NetworksOut | None
     links: LinksOut | None
     timings_ms: TimingsOut

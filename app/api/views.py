@@ -11,6 +11,7 @@ from app.api.schemas import (
     FeaturesOut,
     InputOut,
     LinksOut,
+    MeasuringOut,
     NetworkOut,
     NetworksOut,
     ProgressOut,
@@ -99,6 +100,7 @@ def _result(record: Record, analysis: Analysis | None, *, rendered: bool) -> Map
             "features": None,
             "beats": None,
             "warnings": [],
+            "measuring": None,
             "models": None,
             "timings_ms": TimingsOut(),
         }
@@ -119,6 +121,7 @@ def _result(record: Record, analysis: Analysis | None, *, rendered: bool) -> Map
         "features": FeaturesOut.model_validate(dict(analysis.features)),
         "beats": [BeatOut.model_validate(beat) for beat in analysis.beats],
         "warnings": [WarningOut.model_validate(warning) for warning in analysis.warnings],
+        "measuring": MeasuringOut.model_validate(analysis.measuring),
         "models": NetworksOut(
             classifier=NetworkOut.model_validate(analysis.classifier),
             segmenter=NetworkOut.model_validate(analysis.segmenter),

@@ -3,14 +3,14 @@
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from app.pipeline.beats import RateLimits, find_beats
+from app.pipeline.beats import find_beats
 from app.pipeline.dicom import open_recording
 from app.pipeline.features import features_of
 from app.pipeline.limits import Limits
+from app.pipeline.measuring import MeasuringSettings
 from app.pipeline.networks import Networks
 from app.pipeline.profiles import AVAILABLE_PROFILES, ProfileName
 from app.pipeline.quality import judge
@@ -31,14 +31,6 @@ FEW_BEATS = 3
 _BEGINS: dict[Stage, float] = {
     "read": 0.0, "stitch": 0.02, "segment": 0.3, "classify": 0.85, "measure": 0.97,
 }  # fmt: skip
-
-
-@dataclass(frozen=True)
-class MeasuringSettings:
-    """What the measurement depends on besides the recording and the networks."""
-
-    heart_rate_min_bpm: float = 200.0
-    heart_rate_max_bpm: float = 900.0
 
 
 def analyse(
@@ -95,12 +87,11 @@ def analyse(
     with stage("stitch") as done:
         strip = stitch(recording, limits, done)
     with stage("segment") as done:
-        borders = segment(strip, networks, done)
+        borders = segment(strip, networks, measuring.border_convention, done)
     with stage("classify") as done:
         windows = judge(strip, borders, networks, body_mass_g, done)
     with stage("measure"):
-        rates = RateLimits(measuring.heart_rate_min_bpm, measuring.heart_rate_max_bpm)
-        beats, beat_warnings = find_beats(strip, borders, windows, rates)
+        beats, beat_warnings = find_beats(strip, borders, windows, measuring)
         features = features_of(beats)
     return Analysis(
         file=recording.info,
@@ -114,6 +105,7 @@ def analyse(
         segmenter=networks.segmenter.info,
         profile=profile,
         body_mass_g=body_mass_g,
+        measuring=measuring,
         timings_ms=timings_ms,
     )
 

@@ -20,6 +20,7 @@ from app.pipeline.features import (
     fractional_shortening_pct,
     teichholz_volume_ul,
 )
+from app.pipeline.measuring import MeasuringSettings
 from app.pipeline.results import Beat, Borders, QualityWindow, RejectedBecause, Strip, Warning
 
 Floats = NDArray[np.float64]
@@ -37,19 +38,11 @@ DIAMETER_RANGE_MM = (0.2, 8.0)
 AUTOCORRELATION_TOLERANCE = 0.1
 
 
-@dataclass(frozen=True)
-class RateLimits:
-    """Heart rates that count as physiological, per minute."""
-
-    min_bpm: float = 200.0
-    max_bpm: float = 900.0
-
-
 def find_beats(
     strip: Strip,
     borders: Borders,
     windows: Sequence[QualityWindow],
-    limits: RateLimits = RateLimits(),
+    measuring: MeasuringSettings = MeasuringSettings(),
 ) -> tuple[tuple[Beat, ...], tuple[Warning, ...]]:
     """Find every beat of a recording, and say which count and why the others do not.
 
@@ -60,7 +53,8 @@ def find_beats(
     borders : Borders
     windows : sequence of QualityWindow
         Tile the strip.
-    limits : RateLimits
+    measuring : MeasuringSettings
+        Gives the physiological heart rates.
 
     Returns
     -------
@@ -75,7 +69,7 @@ def find_beats(
         return (), (Warning("no_ventricle", "No left ventricle was found in the recording."),)
     diameter = _bridge_gaps(diameter, round(LONGEST_BRIDGED_GAP_S / dt))
     diameter[list(strip.joins)] = np.nan  # no interval may be measured across missing time
-    period_s = autocorrelation_period_s(diameter, dt, limits)
+    period_s = autocorrelation_period_s(diameter, dt, measuring)
     if period_s is None:
         nothing = "A ventricle is seen, but its diameter does not change like a heart that beats."
         return (), (Warning("no_beats", nothing),)
@@ -86,7 +80,7 @@ def find_beats(
             found += _cycles(diameter[first:last], first, dt, period_s)
     quality = _per_column(windows, strip.columns)
     beats = tuple(
-        _measure(cycle, following, dt, period_s, quality, borders.confidence, limits)
+        _measure(cycle, following, dt, period_s, quality, borders.confidence, measuring)
         for cycle, following in zip(found, [*found[1:], None], strict=True)
     )
     return beats, _rate_warnings(beats, period_s)
@@ -104,7 +98,7 @@ class _Cycle:
 
 
 def autocorrelation_period_s(
-    diameter: Floats, seconds_per_column: float, limits: RateLimits
+    diameter: Floats, seconds_per_column: float, measuring: MeasuringSettings
 ) -> float | None:
     """Period of the diameter, s, from its autocorrelation; None where nothing repeats.
 
@@ -113,12 +107,12 @@ def autocorrelation_period_s(
     diameter : ndarray of float64, shape (columns,)
         NaN where absent; absent columns do not take part.
     seconds_per_column : float
-    limits : RateLimits
+    measuring : MeasuringSettings
         The period is looked for between the two rates.
     """
     there = np.isfinite(diameter)
-    longest = round(60 / limits.min_bpm / seconds_per_column)
-    shortest = max(1, round(60 / limits.max_bpm / seconds_per_column))
+    longest = round(60 / measuring.heart_rate_min_bpm / seconds_per_column)
+    shortest = max(1, round(60 / measuring.heart_rate_max_bpm / seconds_per_column))
     if there.sum() < 1.2 * shortest:
         return None
     slow = 0.5 * longest
@@ -225,7 +219,7 @@ def _measure(
     period_s: float,
     quality: Floats,
     confidence: NDArray[np.float32],
-    limits: RateLimits,
+    measuring: MeasuringSettings,
 ) -> Beat:
     """Turn a cycle into a beat: its rate, volumes and function, and whether it counts."""
     interval_s = None
@@ -254,7 +248,7 @@ def _measure(
     elif (
         rate is not None
         and interval_s is not None
-        and not _plausible(rate, interval_s, period_s, limits)
+        and not _plausible(rate, interval_s, period_s, measuring)
     ):
         because = "implausible_rate"
     elif (
@@ -285,9 +279,11 @@ def _measure(
     )
 
 
-def _plausible(rate_bpm: float, interval_s: float, period_s: float, limits: RateLimits) -> bool:
+def _plausible(
+    rate_bpm: float, interval_s: float, period_s: float, measuring: MeasuringSettings
+) -> bool:
     """Whether an interval is one beat: within the limits, and neither half a period nor two."""
-    within = limits.min_bpm <= rate_bpm <= limits.max_bpm
+    within = measuring.heart_rate_min_bpm <= rate_bpm <= measuring.heart_rate_max_bpm
     return within and SHORTEST_INTERVAL <= interval_s / period_s <= LONGEST_INTERVAL
 
 

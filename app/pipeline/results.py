@@ -12,6 +12,8 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from app.pipeline.measuring import MeasuringSettings
+
 FEATURE_NAMES = (
     "lvid_d_mm",
     "lvid_s_mm",
@@ -257,6 +259,7 @@ class Analysis:
     classifier, segmenter : NetworkInfo
     profile : str
     body_mass_g : float or None
+    measuring : MeasuringSettings
     timings_ms : mapping of str to float
         Milliseconds of the stages read, stitch, segment, classify and measure.
     """
@@ -272,6 +275,7 @@ class Analysis:
     segmenter: NetworkInfo
     profile: str
     body_mass_g: float | None
+    measuring: MeasuringSettings
     timings_ms: Mapping[str, float]
 
     @property

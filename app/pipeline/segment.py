@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter1d
 
+from app.pipeline.measuring import BorderConvention
 from app.pipeline.networks import BATCH, Networks, find_borders
 from app.pipeline.resample import (
     NETWORK_COLUMNS,
@@ -26,6 +27,7 @@ from app.pipeline.results import Borders, Strip
 
 Floats = NDArray[np.float32]
 
+CHANNELS: dict[BorderConvention, slice] = {"expert": slice(0, 2), "inner_edges": slice(2, 4)}
 OVERLAP_COLUMNS = 64
 STEEPEST_ROWS_PER_COLUMN = 6
 SLOPE_PENALTY = 0.03
@@ -37,7 +39,10 @@ LEAST_DIAMETER_ROWS = 3.0
 
 
 def segment(
-    strip: Strip, networks: Networks, progress: Callable[[float], None] = lambda fraction: None
+    strip: Strip,
+    networks: Networks,
+    convention: BorderConvention = "expert",
+    progress: Callable[[float], None] = lambda fraction: None,
 ) -> Borders:
     """Find both borders of the lumen in every column of a strip.
 
@@ -45,6 +50,8 @@ def segment(
     ----------
     strip : Strip
     networks : Networks
+    convention : {'expert', 'inner_edges'}
+        Which of the two pairs of borders that the segmenter knows.
     progress : callable
         Called with the fraction done, 0..1, after every batch; may raise to stop.
 
@@ -55,7 +62,9 @@ def segment(
     """
     picture = network_picture(strip.pixels, strip.seconds_per_column)
     mm_per_row = strip.mm_per_row * strip.rows / NETWORK_ROWS
-    share, in_view = _over_whole_strip(picture, mm_per_row, networks, progress)
+    share, in_view = _over_whole_strip(
+        picture, mm_per_row, networks, CHANNELS[convention], progress
+    )
     rows, near = decode(share)
     seen = _visible(in_view, rows)
     confidence = np.minimum(near[0], near[1]) * in_view * seen
@@ -66,6 +75,7 @@ def _over_whole_strip(
     picture: NDArray[np.uint8],
     mm_per_row: float,
     networks: Networks,
+    channels: slice,
     progress: Callable[[float], None],
 ) -> tuple[Floats, Floats]:
     """Cross-faded answers for every network column.
@@ -94,7 +104,8 @@ def _over_whole_strip(
         logits, columns = find_borders(networks, windows, mm_per_row)
         for start, border_logits, column_logits in zip(some, logits, columns, strict=True):
             here = slice(start, start + NETWORK_COLUMNS)
-            raised = np.exp(border_logits[:2] - border_logits[:2].max(1, keepdims=True))
+            chosen = border_logits[channels]
+            raised = np.exp(chosen - chosen.max(1, keepdims=True))
             share[:, :, here] += raised * (fade / raised.sum(1, keepdims=True))
             in_view[here] += fade / (1 + np.exp(-column_logits[0]))
             weights[here] += fade

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from app.pipeline.measuring import MeasuringSettings
 from app.pipeline.results import (
     Analysis,
     Beat,
@@ -27,7 +28,7 @@ from app.pipeline.results import (
     Warning,
 )
 
-LAYOUT = 1
+LAYOUT = 2
 """Version of what is written; one that differs is not read."""
 
 DOCUMENT = "analysis.json"
@@ -69,6 +70,7 @@ def save_analysis(directory: Path, analysis: Analysis) -> None:
         "segmenter": asdict(analysis.segmenter),
         "profile": analysis.profile,
         "body_mass_g": analysis.body_mass_g,
+        "measuring": asdict(analysis.measuring),
         "timings_ms": dict(analysis.timings_ms),
     }
     with (directory / DOCUMENT).open("w", encoding="utf-8") as stream:
@@ -127,6 +129,7 @@ def _build(document: dict[str, Any], directory: Path) -> Analysis:
         segmenter=NetworkInfo(**document["segmenter"]),
         profile=document["profile"],
         body_mass_g=document["body_mass_g"],
+        measuring=MeasuringSettings(**document["measuring"]),
         timings_ms=document["timings_ms"],
     )
 

@@ -29,7 +29,7 @@ def main() -> None:
     cli.add_argument("--out", type=Path, default=MODELS)
     cli.add_argument("--version", required=True)
     cli.add_argument("--recordings", type=int, default=5000)
-    cli.add_argument("--segmenter-steps", type=int, default=5500)
+    cli.add_argument("--segmenter-steps", type=int, default=3600)
     cli.add_argument("--classifier-steps", type=int, default=4000)
     cli.add_argument("--evaluation-recordings", type=int, default=60)
     cli.add_argument("--seed", type=int, default=1)

@@ -6,8 +6,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from app.pipeline.beats import RateLimits, autocorrelation_period_s, find_beats
+from app.pipeline.beats import autocorrelation_period_s, find_beats
 from app.pipeline.features import teichholz_volume_ul
+from app.pipeline.measuring import MeasuringSettings
 from app.pipeline.results import Beat, Warning
 from models.simulation.recording import simulate_recording
 from tests.unit.pipeline.strips import beating, blank_strip, borders_of, make_strip, windows_of
@@ -142,7 +143,7 @@ def test_the_period_is_found_whatever_the_rate(
     diameter = beating(
         2.5, dt, rate_bpm=rate_bpm, largest_mm=largest_mm, smallest_mm=largest_mm * (1 - shortening)
     )
-    period_s = autocorrelation_period_s(diameter, dt, RateLimits())
+    period_s = autocorrelation_period_s(diameter, dt, MeasuringSettings())
     assert period_s == pytest.approx(60 / rate_bpm, abs=max(1.01 * dt, 0.01 * 60 / rate_bpm))
 
 

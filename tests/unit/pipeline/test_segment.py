@@ -108,6 +108,25 @@ def test_no_seam_shows_where_windows_meet(networks: Networks) -> None:
         assert np.nanpercentile(difference, 99) < 0.15
 
 
+def test_inner_edges_lie_inside_the_borders_that_experts_draw(networks: Networks) -> None:
+    recording = _good(TEST_SEED + 20, rows=320, seconds_per_column=1.25e-3)
+    strip = make_strip(
+        recording.pixels, seconds_per_column=1.25e-3, mm_per_row=recording.mm_per_row
+    )
+    inner = segment(strip, networks, "inner_edges")
+    clear = (recording.followable > 0.9) & np.isfinite(inner.upper_row)
+    assert clear.sum() > 500
+    mm = recording.mm_per_row
+    for found, true in (
+        (inner.upper_row, recording.upper_inner_row),
+        (inner.lower_row, recording.lower_inner_row),
+    ):
+        assert np.median(np.abs(found - true)[clear]) * mm < 0.08
+    expert = segment(strip, networks)
+    wider = (expert.diameter_rows - inner.diameter_rows)[clear] * mm
+    assert 0.2 < np.nanmedian(wider) < 0.5
+
+
 def test_nothing_is_drawn_where_there_is_nothing(networks: Networks) -> None:
     rng = np.random.default_rng(1)
     noise = rng.rayleigh(12, (344, 1200)).clip(0, 255).astype(np.uint8)
@@ -127,7 +146,7 @@ def test_short_strips_are_measured_too(columns: int, networks: Networks) -> None
 def test_progress_rises_to_one_and_can_stop_the_work(networks: Networks) -> None:
     strip = make_strip(np.zeros((300, 3000), np.uint8))
     seen: list[float] = []
-    segment(strip, networks, seen.append)
+    segment(strip, networks, progress=seen.append)
     assert seen == sorted(seen)
     assert seen[-1] == 1.0
 
@@ -135,7 +154,7 @@ def test_progress_rises_to_one_and_can_stop_the_work(networks: Networks) -> None
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        segment(strip, networks, stop)
+        segment(strip, networks, progress=stop)
 
 
 def test_the_expert_draws_nearly_the_same(reference_data: Path, networks: Networks) -> None:
