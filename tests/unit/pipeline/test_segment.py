@@ -62,7 +62,7 @@ def test_borders_of_simulated_hearts_lie_where_the_truth_does(networks: Networks
     shared = total = 0.0
     errors_mm: list[NDArray[np.float32]] = []
     missing = columns = 0
-    for seed in range(TEST_SEED, TEST_SEED + 12):
+    for seed in range(TEST_SEED, TEST_SEED + 30):
         recording = _good(seed)
         good = recording.followable > 0.9
         strip = make_strip(
@@ -81,8 +81,8 @@ def test_borders_of_simulated_hearts_lie_where_the_truth_does(networks: Networks
         total += float((lower - upper).sum() + (true_lower - true_upper).sum())
         for found, true in ((upper, true_upper), (lower, true_lower)):
             errors_mm.append(np.abs(found - true) * recording.mm_per_row)
-    assert columns > 8000
-    assert missing / columns < 0.02
+    assert columns > 20_000
+    assert missing / columns < 0.04
     assert shared / total > 0.96
     assert np.median(np.concatenate(errors_mm)) < 0.05
 
@@ -109,22 +109,22 @@ def test_no_seam_shows_where_windows_meet(networks: Networks) -> None:
 
 
 def test_inner_edges_lie_inside_the_borders_that_experts_draw(networks: Networks) -> None:
-    recording = _good(TEST_SEED + 20, rows=320, seconds_per_column=1.25e-3)
-    strip = make_strip(
-        recording.pixels, seconds_per_column=1.25e-3, mm_per_row=recording.mm_per_row
-    )
-    inner = segment(strip, networks, "inner_edges")
-    clear = (recording.followable > 0.9) & np.isfinite(inner.upper_row)
-    assert clear.sum() > 500
-    mm = recording.mm_per_row
-    for found, true in (
-        (inner.upper_row, recording.upper_inner_row),
-        (inner.lower_row, recording.lower_inner_row),
-    ):
-        assert np.median(np.abs(found - true)[clear]) * mm < 0.08
-    expert = segment(strip, networks)
-    wider = (expert.diameter_rows - inner.diameter_rows)[clear] * mm
-    assert 0.2 < np.nanmedian(wider) < 0.5
+    errors_mm: list[NDArray[np.float32]] = []
+    wider_mm: list[NDArray[np.float32]] = []
+    for seed in range(TEST_SEED + 40, TEST_SEED + 50):
+        recording = _good(seed, rows=320, seconds_per_column=1.25e-3)
+        mm = recording.mm_per_row
+        strip = make_strip(recording.pixels, seconds_per_column=1.25e-3, mm_per_row=mm)
+        inner, expert = segment(strip, networks, "inner_edges"), segment(strip, networks)
+        clear = (recording.followable > 0.9) & np.isfinite(inner.upper_row + expert.upper_row)
+        for found, true in (
+            (inner.upper_row, recording.upper_inner_row),
+            (inner.lower_row, recording.lower_inner_row),
+        ):
+            errors_mm.append(np.abs(found - true)[clear] * mm)
+        wider_mm.append((expert.diameter_rows - inner.diameter_rows)[clear] * mm)
+    assert np.median(np.concatenate(errors_mm)) < 0.08
+    assert 0.25 < np.median(np.concatenate(wider_mm)) < 0.5
 
 
 def test_nothing_is_drawn_where_there_is_nothing(networks: Networks) -> None:
