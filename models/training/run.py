@@ -29,7 +29,13 @@ def main() -> None:
     cli.add_argument("--out", type=Path, default=MODELS)
     cli.add_argument("--version", required=True)
     cli.add_argument("--recordings", type=int, default=5000)
-    cli.add_argument("--segmenter-steps", type=int, default=3600)
+    cli.add_argument(
+        "--segmenter-steps",
+        type=int,
+        nargs="+",
+        default=[3600, 6400],
+        help="steps at which a schedule of the learning rate ends; the next one starts from there",
+    )
     cli.add_argument("--classifier-steps", type=int, default=4000)
     cli.add_argument("--evaluation-recordings", type=int, default=60)
     cli.add_argument("--seed", type=int, default=1)
@@ -37,7 +43,8 @@ def main() -> None:
 
     data = args.work / "data"
     write_shards(data, 0, args.recordings)
-    segmenter = train("segmenter", data, args.work, steps=args.segmenter_steps, seed=args.seed)
+    for steps in args.segmenter_steps:
+        segmenter = train("segmenter", data, args.work, steps=steps, seed=args.seed)
     classifier = train("classifier", data, args.work, steps=args.classifier_steps, seed=args.seed)
     finish(segmenter, classifier, args.out, args.version, args.evaluation_recordings)
 
