@@ -182,7 +182,10 @@ def _cycles(diameter: Floats, offset: int, dt: float, period_s: float) -> list[_
     if troughs.size == 0:
         return []
     crests = [int(a + np.argmax(swing[a:b])) for a, b in itertools.pairwise(troughs)]
-    ends = [0, *crests, diameter.size]
+    # beyond the outermost crests another systole may begin that the stretch does not hold whole
+    before = int(np.argmax(swing[: troughs[0] + 1]))
+    after = int(troughs[-1] + np.argmax(swing[troughs[-1] :])) + 1
+    ends = [before, *crests, after]
     systoles = [int(a + np.argmin(reading[a:b])) for a, b in itertools.pairwise(ends)]
     diastoles: list[int] = []
     head = int(np.argmax(broad[: systoles[0] + 1]))

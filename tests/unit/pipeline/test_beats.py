@@ -65,6 +65,17 @@ def test_a_gap_breaks_the_rate_and_not_the_beats_beside_it() -> None:
     assert all(b.heart_rate_bpm == pytest.approx(600, rel=0.03) for b in before[:-1])
 
 
+@pytest.mark.parametrize("first_s", [0.14, 0.145, 0.15, 0.155, 0.16])
+def test_a_systole_cut_by_a_gap_does_not_swallow_the_next_one(first_s: float) -> None:
+    diameter = beating(1.0, 1e-3, rate_bpm=600)
+    diameter[: round(first_s * 1000)] = np.nan  # the first systole seen is that at 0.15 s, in part
+    diameter[140:160] -= 0.3  # and it is deeper than those that follow
+    beats, _ = _find(diameter)
+    systoles = [b.systole_s for b in beats if b.systole_s is not None]
+    assert systoles == pytest.approx(np.arange(0.25, 0.96, 0.1), abs=0.004)
+    assert [b.diastole_s for b in beats][:8] == pytest.approx(np.arange(0.2, 0.91, 0.1), abs=0.004)
+
+
 def test_no_interval_is_measured_across_screens_that_do_not_overlap() -> None:
     diameter = beating(2.0, 1e-3, rate_bpm=600)
     strip = blank_strip(2000)
