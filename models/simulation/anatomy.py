@@ -4,13 +4,9 @@ Lengths are in mm below the top of the image, times in seconds. The ranges reach
 the published work reports for conscious mice (median LVIDd 2.72 mm, FS 56 %, 692 bpm), so that a
 network trained on them has seen more than it will meet.
 
-Where a border lies
--------------------
-``upper_mm`` and ``lower_mm`` follow the convention of expert readers: through the bright
-endocardial echo of the anterior wall, and through the body of the posterior wall's echo, beneath
-the thin tips that stand out in systole. ``upper_inner_mm`` and ``lower_inner_mm`` are the edges of
-the dark lumen, at the half level between lumen and tissue. On average the convention is wider than
-the inner edges by 0.32 mm in diastole and 0.41 mm in systole.
+``upper_mm`` and ``lower_mm`` are the borders that the heart is drawn around, ``upper_inner_mm`` and
+``lower_inner_mm`` the edges of the echo-free lumen within. What a reader makes of the finished
+picture, and with it the truth that networks learn, is read off later: see `convention`.
 """
 
 import itertools
@@ -44,7 +40,11 @@ class Anatomy:
 
 @dataclass(frozen=True)
 class Motion:
-    """Depth of every boundary in every column, mm, and the beats in columns."""
+    """Depth of every boundary in every column, mm, and where in which beat a column lies.
+
+    ``phase`` runs from 0 to 1 in each beat, from diastole to diastole; ``tips_mm`` is how far the
+    posterior wall's tips stand out into the lumen, already within ``lower_inner_mm``.
+    """
 
     skin_mm: Curve
     anterior_outer_mm: Curve
@@ -55,8 +55,9 @@ class Motion:
     posterior_outer_mm: Curve
     pericardium_mm: Curve
     contraction: Curve
-    diastole_columns: NDArray[np.int64]
-    systole_columns: NDArray[np.int64]
+    phase: Curve
+    tips_mm: Curve
+    beat: NDArray[np.int64]
 
 
 def draw_anatomy(rng: np.random.Generator) -> Anatomy:
@@ -142,8 +143,7 @@ def draw_motion(
     Returns
     -------
     Motion
-        All curves float32 of shape (columns,), mm. The diastole of a beat is the column of largest
-        diameter between two systoles, its systole that of the smallest before the next diastole.
+        All curves of shape (columns,).
     """
     seconds = (np.arange(columns) * seconds_per_column).astype(np.float32)
     onsets = beat_onsets(rng, anatomy.heart_rate_bpm, columns * seconds_per_column)
@@ -158,7 +158,7 @@ def draw_motion(
     anterior = _cycle(phase, peak_of_beat, rng.uniform(0.7, 1.6), rng.uniform(0, 0.6))
     lag = rng.uniform(-0.05, 0.07)
     lagged = np.clip(phase - lag * np.sin(np.pi * phase), 0, 1)
-    posterior = _cycle(lagged, peak_of_beat, rng.uniform(0.7, 2.2), rng.uniform(0, 0.6))
+    posterior = _cycle(lagged, peak_of_beat, rng.uniform(0.7, 3.0), rng.uniform(0, 0.6))
     if rng.random() < 0.6:  # a shoulder in early relaxation, as the mitral valve opens
         height = rng.uniform(0.05, 0.3) * np.clip(_beatwise(rng, beats, 0.3), 0, 2)[beat]
         at = np.minimum(peak_of_beat + rng.uniform(0.12, 0.3), 0.9)
@@ -217,15 +217,14 @@ def draw_motion(
     posterior_outer = np.maximum(posterior_outer, lower + 0.15)
     pericardium = np.maximum(pericardium, posterior_outer + 0.02)
 
-    diastoles, systoles = _extremes(lower - upper, beat, columns)
     as_curve = [
         np.asarray(curve, np.float32)
         for curve in (
             skin, anterior_outer, upper, upper_inner, lower_inner, lower, posterior_outer,
-            pericardium, contraction,
+            pericardium, contraction, phase, tips,
         )
     ]  # fmt: skip
-    return Motion(*as_curve, diastoles, systoles)
+    return Motion(*as_curve, beat)
 
 
 def _tips(rng: np.random.Generator, onsets: Curve, seconds: Curve, peak: float) -> Curve:
@@ -262,10 +261,15 @@ def _pericardium(
     return np.asarray(curve, np.float32)
 
 
-def _extremes(
-    diameter: Curve, beat: NDArray[np.int64], columns: int
+def extremes(
+    diameter: Curve, beat: NDArray[np.int64]
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Columns of the diastoles and systoles that lie whole within the recording."""
+    """Columns of the diastoles and systoles that lie whole within the recording.
+
+    The diastole of a beat is the column of largest diameter between two systoles, its systole that
+    of the smallest before the next diastole.
+    """
+    columns = diameter.size
     starts = np.flatnonzero(np.diff(beat)) + 1  # first column of each beat: near its diastole
     systoles = [
         int(a + np.argmin(diameter[a:b])) for a, b in itertools.pairwise(starts) if b - a > 4

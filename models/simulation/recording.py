@@ -8,7 +8,8 @@ from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter1d, uniform_filter1d
 
 from models.simulation import artefacts
-from models.simulation.anatomy import Anatomy, Motion, draw_anatomy, draw_motion
+from models.simulation.anatomy import Anatomy, draw_anatomy, draw_motion, extremes
+from models.simulation.convention import ReadBorders, read_borders
 from models.simulation.texture import echo_amplitude
 
 Acquisition = Literal["mixed", "good"]
@@ -27,12 +28,14 @@ class SimulatedRecording:
     pixels : ndarray of uint8, shape (rows, columns)
     seconds_per_column, mm_per_row : float
     upper_row, lower_row : ndarray of float32, shape (columns,)
-        Borders in the label convention (see `anatomy`), in rows; given in every column, also where
-        nothing can be seen of them.
+        Borders in the label convention (see `convention`), in rows; given in every column,
+        also where nothing can be seen of them.
     upper_inner_row, lower_inner_row : ndarray of float32, shape (columns,)
-        Edges of the dark lumen.
+        Edges of the dark lumen, as they are seen.
     in_view : ndarray of bool, shape (columns,)
         Where there is a ventricle whose lumen can be told from tissue.
+    empty : ndarray of bool, shape (columns,)
+        Where there is none: the beam has left it, or contact with the animal is lost.
     followable : ndarray of float32, shape (columns,)
         0..1: share of the near neighbourhood in which both borders stand out from the lumen.
     diastole_columns, systole_columns : ndarray of int64
@@ -47,6 +50,7 @@ class SimulatedRecording:
     upper_inner_row: NDArray[np.float32]
     lower_inner_row: NDArray[np.float32]
     in_view: NDArray[np.bool_]
+    empty: NDArray[np.bool_]
     followable: NDArray[np.float32]
     diastole_columns: NDArray[np.int64]
     systole_columns: NDArray[np.int64]
@@ -94,8 +98,8 @@ def simulate_recording(
             chance=chance, shortest_s=shortest_s, longest_s=longest_s,
         )  # fmt: skip
 
-    away = episode(0.5 * trouble, 0.1, 1.5)  # tissue only: the beam has left the ventricle
-    if not good and rng.random() < 0.03:
+    away = episode(0.8 * trouble, 0.1, 1.5)  # tissue only: the beam has left the ventricle
+    if not good and rng.random() < 0.05:
         away = np.ones(columns, np.float32)
     lost = episode(trouble, 0.05, 1.2)  # contact lost
     noisiest = 0.4 if good else (0.6 if kind < 0.45 else 0.7 if kind < 0.85 else 1.2)
@@ -119,27 +123,32 @@ def simulate_recording(
     if rng.random() < 0.3:
         pixels = artefacts.jpeg(pixels, int(rng.integers(55, 96)))
 
-    followable = _followable(grey, motion, mm_per_row, seconds_per_column) * (away < 0.5)
+    read = read_borders(
+        pixels.astype(np.float32), motion, away < 0.5, mm_per_row, seconds_per_column
+    )
+    diastoles, systoles = extremes(read.lower_mm - read.upper_mm, motion.beat)
+    followable = _followable(grey, read, mm_per_row, seconds_per_column) * (away < 0.5)
     seen = gaussian_filter1d(followable, 0.05 / seconds_per_column) > 0.08
     to_row = 1 / mm_per_row
     return SimulatedRecording(
         pixels=pixels,
         seconds_per_column=seconds_per_column,
         mm_per_row=mm_per_row,
-        upper_row=motion.upper_mm * np.float32(to_row) - 0.5,
-        lower_row=motion.lower_mm * np.float32(to_row) - 0.5,
-        upper_inner_row=motion.upper_inner_mm * np.float32(to_row) - 0.5,
-        lower_inner_row=motion.lower_inner_mm * np.float32(to_row) - 0.5,
+        upper_row=read.upper_mm * np.float32(to_row) - 0.5,
+        lower_row=read.lower_mm * np.float32(to_row) - 0.5,
+        upper_inner_row=read.upper_inner_mm * np.float32(to_row) - 0.5,
+        lower_inner_row=read.lower_inner_mm * np.float32(to_row) - 0.5,
         in_view=seen & (away < 0.5),
+        empty=(away >= 0.5) | ((contact < 0.12) & ~seen),
         followable=followable.astype(np.float32),
-        diastole_columns=motion.diastole_columns,
-        systole_columns=motion.systole_columns,
+        diastole_columns=diastoles,
+        systole_columns=systoles,
         anatomy=anatomy,
     )
 
 
 def _followable(
-    grey: NDArray[np.float32], motion: Motion, mm_per_row: float, seconds_per_column: float
+    grey: NDArray[np.float32], read: ReadBorders, mm_per_row: float, seconds_per_column: float
 ) -> NDArray[np.float32]:
     """Measure, at the true borders, where both stand out from the lumen.
 
@@ -157,7 +166,7 @@ def _followable(
         at = np.arange(columns)
         return np.asarray((total[last, at] - total[first, at]) / (last - first))
 
-    upper, lower = motion.upper_inner_mm, motion.lower_inner_mm
+    upper, lower = read.upper_inner_mm, read.lower_inner_mm
     inner = lower - upper
     reach = np.minimum(0.35, 0.5 * inner)
     spread = float(np.median(np.abs(grey - smooth))) * 1.48 + 4
@@ -165,7 +174,7 @@ def _followable(
     below = np.maximum(band(lower + 0.02, lower + 0.22), band(lower + 0.05, lower + 0.4))
     contrast_upper = (above - band(upper + 0.04, upper + reach)) / spread
     contrast_lower = (below - band(lower - reach, lower - 0.04)) / spread
-    in_image = motion.lower_mm < rows * mm_per_row - 0.1
+    in_image = read.lower_mm < rows * mm_per_row - 0.1
     both = np.minimum(contrast_upper, contrast_lower) > FOLLOWABLE_CONTRAST
     share = uniform_filter1d((both & in_image).astype(np.float32), round(0.02 / seconds_per_column))
     return np.asarray(share, np.float32)

@@ -94,9 +94,10 @@ def layer_profile(
     level = smooth_noise(rng, (1, material.size), (0, 0.35 / MATERIAL_STEP_MM))[0]
     layer_mm = rng.uniform(0.03, 0.07)
     layers = smooth_noise(rng, (1, material.size), (0, layer_mm / MATERIAL_STEP_MM))[0]
-    # next to the lumen the tissue is never wholly dark, or the truth would lie where nothing is
+    # next to the lumen the tissue is more even than elsewhere
     near_edge = np.maximum(_bump(material, upper, 0.12), _bump(material, lower, 0.12))
-    profile = (0.35 * level + rng.uniform(0.05, 1.0) * layers) * (1 - 0.75 * near_edge)
+    evenness = rng.uniform(0.2, 0.8)
+    profile = (0.35 * level + rng.uniform(0.05, 1.0) * layers) * (1 - evenness * near_edge)
 
     # near field and chest wall, perhaps with the right ventricle's cavity in it
     near = rng.uniform(-1.2, 0.3)
@@ -158,6 +159,28 @@ def layer_profile(
     return profile.astype(np.float32)
 
 
+def layers_of_the_cycle(
+    rng: np.random.Generator, knots: list[float], material: NDArray[np.float32]
+) -> NDArray[np.float32]:
+    """How much brighter each layer is in systole than on average, log amplitude.
+
+    Fibres turn as the heart contracts, so a layer that shines in one phase is faint in another:
+    in diastole the first layers of a wall may drown in noise while a deeper one is bright.
+    """
+    upper, lower = knots[2], knots[3]
+    layer_mm = rng.uniform(0.04, 0.12)
+    layers = smooth_noise(rng, (1, material.size), (0, layer_mm / MATERIAL_STEP_MM))[0]
+    turned = rng.uniform(0, 0.6) * layers
+    for edge, outward, chance in ((upper, -1, 0.35), (lower, 1, 0.5)):
+        if rng.random() < chance:
+            first = edge + outward * rng.uniform(0.0, 0.15)
+            turned += rng.uniform(0, 0.8) * _bump(material, first, rng.uniform(0.05, 0.18))
+            deeper = edge + outward * rng.uniform(0.12, 0.45)
+            turned -= rng.uniform(0, 0.8) * _bump(material, deeper, rng.uniform(0.03, 0.12))
+    lumen = _edge(material, upper, 0.08) * (1 - _edge(material, lower, 0.08))
+    return np.asarray(turned * (1 - lumen), np.float32)
+
+
 def echo_amplitude(
     rng: np.random.Generator,
     anatomy: Anatomy,
@@ -187,8 +210,9 @@ def echo_amplitude(
     shape = (material.size, columns)
     ms = 1e-3 / seconds_per_column
 
-    streak_mm, speckle_mm = rng.uniform(0.02, 0.05), rng.uniform(0.015, 0.035)
-    streak_ms, speckle_ms = rng.uniform(12, 60), rng.uniform(1.5, 6)
+    streak_mm, speckle_mm = rng.uniform(0.015, 0.05), rng.uniform(0.012, 0.035)
+    streak_ms = np.exp(rng.uniform(np.log(5), np.log(50)))
+    speckle_ms = rng.uniform(1.0, 5)
     streaks = smooth_noise(rng, shape, (streak_mm / MATERIAL_STEP_MM, streak_ms * ms))
     speckle = smooth_noise(rng, shape, (speckle_mm / MATERIAL_STEP_MM, speckle_ms * ms))
     patches = smooth_noise(
@@ -202,6 +226,7 @@ def echo_amplitude(
 
     profile = layer_profile(rng, knots, material, noise_level)
     texture += profile[:, None]
+    texture += layers_of_the_cycle(rng, knots, material)[:, None] * (2 * motion.contraction - 1)
     upper, lower = knots[2], knots[3]
     posterior = _edge(material, 0.5 * (upper + lower), 0.2) * (1 - _edge(material, knots[5], 0.15))
     anterior = 1 - _edge(material, 0.5 * (upper + lower), 0.2)

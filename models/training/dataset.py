@@ -7,7 +7,11 @@ stopped. Seeds from ``EVALUATION_SEED`` on are never trained on.
 """
 
 import argparse
+import multiprocessing
+import os
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -100,22 +104,33 @@ def _example(seed: int) -> Shard:
     )
 
 
-def write_shards(folder: Path, first_seed: int, recordings: int) -> None:
+def write_shards(folder: Path, first_seed: int, recordings: int, processes: int = 1) -> None:
     """Simulate ``recordings`` recordings from ``first_seed`` on; shards that exist are kept."""
     folder.mkdir(parents=True, exist_ok=True)
-    for start in range(first_seed, first_seed + recordings, PER_SHARD):
-        path = folder / f"seeds-{start:09d}.npz"
-        if path.exists():
-            continue
-        examples = [_example(seed) for seed in range(start, start + PER_SHARD)]
-        arrays = {
-            name: np.concatenate([getattr(example, name) for example in examples])
-            for name in Shard.__dataclass_fields__
-        }
-        partial = path.with_suffix(".partial")
-        with partial.open("wb") as stream:
-            np.savez(stream, **arrays)
-        partial.replace(path)
+    starts = range(first_seed, first_seed + recordings, PER_SHARD)
+    if processes == 1:
+        for start in starts:
+            _write_shard(folder, start)
+        return
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(processes, mp_context=context) as pool:
+        for _ in pool.map(partial(_write_shard, folder), starts):
+            pass
+
+
+def _write_shard(folder: Path, start: int) -> None:
+    path = folder / f"seeds-{start:09d}.npz"
+    if path.exists():
+        return
+    examples = [_example(seed) for seed in range(start, start + PER_SHARD)]
+    arrays = {
+        name: np.concatenate([getattr(example, name) for example in examples])
+        for name in Shard.__dataclass_fields__
+    }
+    unfinished = path.with_suffix(".partial")
+    with unfinished.open("wb") as stream:
+        np.savez(stream, **arrays)
+    unfinished.replace(path)
 
 
 def read_shard(path: Path) -> Shard:
@@ -128,10 +143,11 @@ def main() -> None:
     """Write the training set."""
     cli = argparse.ArgumentParser(description=__doc__)
     cli.add_argument("folder", type=Path)
-    cli.add_argument("--recordings", type=int, default=5000)
+    cli.add_argument("--recordings", type=int, default=8000)
     cli.add_argument("--first-seed", type=int, default=0)
+    cli.add_argument("--processes", type=int, default=os.cpu_count() or 1)
     args = cli.parse_args()
-    write_shards(args.folder, args.first_seed, args.recordings)
+    write_shards(args.folder, args.first_seed, args.recordings, args.processes)
 
 
 if __name__ == "__main__":

@@ -43,7 +43,7 @@ def segmenter_loss(network: nn.Module, batch: dict[str, Tensor]) -> Tensor:
     border = ((cross_entropy + 0.08 * far) * weight).sum() / total
     seen = functional.binary_cross_entropy_with_logits(columns[:, 0], batch["in_view"])
     follow = functional.binary_cross_entropy_with_logits(columns[:, 1], batch["followable"])
-    return border + 0.5 * seen + 0.5 * follow
+    return border + seen + 0.5 * follow
 
 
 def classifier_loss(network: nn.Module, batch: dict[str, Tensor]) -> Tensor:
