@@ -20,7 +20,10 @@ Floats = NDArray[np.float32]
 BATCH = 4
 """Windows per call: larger batches are not faster and keep more memory."""
 
-_CARD_KEYS = ("name", "version", "sha256", "kind", "trained_on", "accuracy", "convention", "input")
+_CARD_KEYS = (
+    "name", "version", "sha256", "kind", "trained_on", "accuracy", "convention", "input",
+    "combination",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)

@@ -1,11 +1,13 @@
 """Strip, Borders → QualityWindows: where an expert would measure."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
+from scipy.special import expit, logit
 
 from app.pipeline.networks import BATCH, Networks, judge_quality
 from app.pipeline.resample import (
@@ -20,6 +22,11 @@ from app.pipeline.results import Borders, QualityWindow, Strip
 HIGH_QUALITY = 0.5
 USUAL_RATIO = 0.75
 USUAL_WINDOW_S = 0.215
+
+COMBINED = ("network", "followable", "confidence")
+"""What a combination in the manifest gives a weight to, besides its ``intercept``."""
+
+_LEAST = 0.005  # log odds beyond this say nothing more
 
 
 def window_ratio(body_mass_g: float | None) -> float:
@@ -40,6 +47,25 @@ def window_duration_s(body_mass_g: float | None) -> float:
     return USUAL_WINDOW_S * window_ratio(body_mass_g) / USUAL_RATIO
 
 
+@dataclass(frozen=True)
+class WindowEvidence:
+    """What speaks for a window, each 0..1: the classifier's answer and what the segmenter saw."""
+
+    start_column: int
+    end_column: int
+    network: float
+    followable: float
+    confidence: float
+
+    def factors(self) -> tuple[float, float, float]:
+        """The three as log odds, in the order of `COMBINED`."""
+        network, followable, confidence = (
+            float(logit(np.clip(value, _LEAST, 1 - _LEAST)))
+            for value in (self.network, self.followable, self.confidence)
+        )
+        return network, followable, confidence
+
+
 def judge(
     strip: Strip,
     borders: Borders,
@@ -51,13 +77,48 @@ def judge(
 
     The windows follow each other from the start of the strip; the last one sees the last full
     window's worth of columns but labels only those that are left. Each is centred on the
-    ventricle in depth.
+    ventricle in depth. The probability combines the classifier's answer with what the segmenter
+    saw in the window, by the weights that the classifier's manifest gives; without such weights
+    it is the classifier's answer.
 
     Returns
     -------
     tuple of QualityWindow
         They tile the strip.
     """
+    weights = networks.classifier.card.get("combination")
+    windows = []
+    for seen in gather_evidence(strip, borders, networks, body_mass_g, progress):
+        probability = seen.network if weights is None else combine(seen, weights)
+        windows.append(
+            QualityWindow(
+                start_column=seen.start_column,
+                end_column=seen.end_column,
+                start_s=seen.start_column * strip.seconds_per_column,
+                end_s=seen.end_column * strip.seconds_per_column,
+                probability=probability,
+                label="high" if probability >= HIGH_QUALITY else "low",
+            )
+        )
+    return tuple(windows)
+
+
+def combine(evidence: WindowEvidence, weights: Mapping[str, float]) -> float:
+    """Probability of high quality: logistic in the log odds of what speaks for the window."""
+    sum_ = weights["intercept"] + sum(
+        weights[name] * factor for name, factor in zip(COMBINED, evidence.factors(), strict=True)
+    )
+    return float(expit(sum_))
+
+
+def gather_evidence(
+    strip: Strip,
+    borders: Borders,
+    networks: Networks,
+    body_mass_g: float | None = None,
+    progress: Callable[[float], None] = lambda fraction: None,
+) -> list[WindowEvidence]:
+    """Ask the classifier about every window, and sum up what the segmenter saw in it."""
     columns = strip.columns
     length = window_duration_s(body_mass_g) / strip.seconds_per_column
     count = max(1, math.ceil(columns / length - 1e-6))
@@ -65,26 +126,28 @@ def judge(
     picture = network_picture(strip.pixels, strip.seconds_per_column)
     bright = bright_grey(picture)
     ratio = window_ratio(body_mass_g)
-    probabilities: list[float] = []
+    followable = borders.confidence if borders.followable is None else borders.followable
+    gathered: list[WindowEvidence] = []
     for first in range(0, count, BATCH):
         some = range(first, min(first + BATCH, count))
         windows = [
             normalised(_cut(picture, strip, borders, bounds[index], length, ratio), bright)
             for index in some
         ]
-        probabilities += judge_quality(networks, np.stack(windows)).tolist()
-        progress(len(probabilities) / count)
-    return tuple(
-        QualityWindow(
-            start_column=start,
-            end_column=end,
-            start_s=start * strip.seconds_per_column,
-            end_s=end * strip.seconds_per_column,
-            probability=probability,
-            label="high" if probability >= HIGH_QUALITY else "low",
-        )
-        for start, end, probability in zip(bounds[:-1], bounds[1:], probabilities, strict=True)
-    )
+        answers = judge_quality(networks, np.stack(windows)).tolist()
+        for index, answer in zip(some, answers, strict=True):
+            here = slice(bounds[index], max(bounds[index + 1], bounds[index] + 1))
+            gathered.append(
+                WindowEvidence(
+                    start_column=bounds[index],
+                    end_column=bounds[index + 1],
+                    network=answer,
+                    followable=float(followable[here].mean()),
+                    confidence=float(borders.confidence[here].mean()),
+                )
+            )
+        progress(len(gathered) / count)
+    return gathered
 
 
 def _cut(

@@ -132,11 +132,15 @@ class Borders:
         no ventricle is seen.
     confidence : ndarray of float32, shape (columns,)
         0..1: how sure the segmenter is of both borders; 0 where they are absent.
+    followable : ndarray of float32, shape (columns,), optional
+        0..1: probability that a reader could follow both borders, where the segmenter tells it.
+        It serves the judgement of quality and is not stored.
     """
 
     upper_row: NDArray[np.float32]
     lower_row: NDArray[np.float32]
     confidence: NDArray[np.float32]
+    followable: NDArray[np.float32] | None = None
 
     @property
     def diameter_rows(self) -> NDArray[np.float32]:

@@ -29,8 +29,8 @@ Floats = NDArray[np.float32]
 
 CHANNELS: dict[BorderConvention, slice] = {"expert": slice(0, 2), "inner_edges": slice(2, 4)}
 OVERLAP_COLUMNS = 64
-STEEPEST_ROWS_PER_COLUMN = 6
-SLOPE_PENALTY = 0.03
+STEEPEST_PAIRS_PER_COLUMN = 3
+SLOPE_PENALTY = 0.12
 SHARE_FLOOR = 1e-5
 NEAR_ROWS = 4
 IN_VIEW_SMOOTHING_S = 0.006
@@ -62,13 +62,13 @@ def segment(
     """
     picture = network_picture(strip.pixels, strip.seconds_per_column)
     mm_per_row = strip.mm_per_row * strip.rows / NETWORK_ROWS
-    share, in_view = _over_whole_strip(
+    share, (in_view, followable) = _over_whole_strip(
         picture, mm_per_row, networks, CHANNELS[convention], progress
     )
     rows, near = decode(share)
     seen = _visible(in_view, rows)
     confidence = np.minimum(near[0], near[1]) * in_view * seen
-    return _on_strip(strip, rows, confidence.astype(np.float32), seen)
+    return _on_strip(strip, rows, confidence.astype(np.float32), followable * seen, seen)
 
 
 def _over_whole_strip(
@@ -84,8 +84,8 @@ def _over_whole_strip(
     -------
     share : ndarray of float32, shape (2, 256, width)
         Distribution over the rows of the upper and the lower border.
-    in_view : ndarray of float32, shape (width,)
-        Probability that a ventricle is in view.
+    seen : ndarray of float32, shape (2, width)
+        Probability that a ventricle is in view, and that both its borders can be followed.
     """
     width = picture.shape[1]
     bright = bright_grey(picture)
@@ -95,7 +95,7 @@ def _over_whole_strip(
     stride = NETWORK_COLUMNS - OVERLAP_COLUMNS
     starts = [*range(0, padded - NETWORK_COLUMNS, stride), padded - NETWORK_COLUMNS]
     share = np.zeros((2, NETWORK_ROWS, padded), np.float32)
-    in_view = np.zeros(padded, np.float32)
+    seen = np.zeros((2, padded), np.float32)
     weights = np.zeros(padded, np.float32)
     fade = _fade()
     for first in range(0, len(starts), BATCH):
@@ -107,10 +107,10 @@ def _over_whole_strip(
             chosen = border_logits[channels]
             raised = np.exp(chosen - chosen.max(1, keepdims=True))
             share[:, :, here] += raised * (fade / raised.sum(1, keepdims=True))
-            in_view[here] += fade / (1 + np.exp(-column_logits[0]))
+            seen[:, here] += fade / (1 + np.exp(-column_logits))
             weights[here] += fade
         progress(min(1.0, (first + BATCH) / len(starts)))
-    return (share / weights)[:, :, :width], (in_view / weights)[:width]
+    return (share / weights)[:, :, :width], (seen / weights)[:, :width]
 
 
 def _fade() -> Floats:
@@ -127,25 +127,26 @@ def decode(share: Floats) -> tuple[Floats, Floats]:
     Parameters
     ----------
     share : ndarray of float32, shape (borders, rows, columns)
-        Sums to 1 over the rows.
+        Sums to 1 over the rows, whose number is even.
 
     Returns
     -------
     rows : ndarray of float32, shape (borders, columns)
         Sub-pixel rows.
     near : ndarray of float32, shape (borders, columns)
-        Share of the distribution within four rows of the path: how sure it is, 0..1.
+        Share of the distribution within four rows of the pair of rows on the path: how sure it is, 0..1.
     """
-    path = _smoothest_path(np.log(share + SHARE_FLOOR))
+    pairs = share[:, 0::2] + share[:, 1::2]
+    path = 2 * _smoothest_path(np.log(pairs + SHARE_FLOOR))
     rows = share.shape[1]
-    offsets = np.arange(-NEAR_ROWS, NEAR_ROWS + 1)
+    offsets = np.arange(-NEAR_ROWS, NEAR_ROWS + 2)  # as far to either side of a pair of rows
     at = np.clip(path[:, None, :] + offsets[None, :, None], 0, rows - 1)
     around = np.take_along_axis(share, at, axis=1)
     near = around.sum(1)
     centre = (around * at).sum(1) / np.maximum(near, SHARE_FLOOR)
     # where the distribution has nothing near the path, the path itself is the best guess
     weight = np.clip(near / 0.05, 0, 1)
-    place = weight * centre + (1 - weight) * path
+    place = weight * centre + (1 - weight) * (path + 0.5)
     return place.astype(np.float32), np.minimum(near, 1).astype(np.float32)
 
 
@@ -162,7 +163,7 @@ def _smoothest_path(score: Floats) -> NDArray[np.int64]:
     at = np.clip(starts[:, None] - margin + np.arange(length)[None, :], 0, columns - 1)
     # (length, borders, pieces, rows): one contiguous slab a step
     pieces = np.ascontiguousarray(score[:, :, at].transpose(3, 0, 2, 1))
-    steep = STEEPEST_ROWS_PER_COLUMN
+    steep = STEEPEST_PAIRS_PER_COLUMN
     moves = np.arange(-steep, steep + 1)
     penalty = (SLOPE_PENALTY * moves**2).astype(np.float32)
     # highest total score of a path that ends in a row, with room for moves over the edge
@@ -202,7 +203,9 @@ def _visible(in_view: Floats, rows: Floats) -> NDArray[np.bool_]:
     return np.asarray(seen & (rows[1] - rows[0] >= LEAST_DIAMETER_ROWS))
 
 
-def _on_strip(strip: Strip, rows: Floats, confidence: Floats, seen: NDArray[np.bool_]) -> Borders:
+def _on_strip(
+    strip: Strip, rows: Floats, confidence: Floats, followable: Floats, seen: NDArray[np.bool_]
+) -> Borders:
     """Carry rows and columns of the network's grid back to the strip's own."""
     width = rows.shape[1]
     at = (np.arange(strip.columns) + 0.5) * width / strip.columns - 0.5
@@ -210,8 +213,13 @@ def _on_strip(strip: Strip, rows: Floats, confidence: Floats, seen: NDArray[np.b
     scale = strip.rows / NETWORK_ROWS
     upper, lower = ((np.interp(at, grid, border) + 0.5) * scale - 0.5 for border in rows)
     there = seen[np.clip(np.rint(at).astype(int), 0, width - 1)]
+    sure, readable = (
+        np.where(there, np.interp(at, grid, curve), 0).astype(np.float32)
+        for curve in (confidence, followable)
+    )
     return Borders(
         upper_row=np.where(there, upper, np.nan).astype(np.float32),
         lower_row=np.where(there, lower, np.nan).astype(np.float32),
-        confidence=np.where(there, np.interp(at, grid, confidence), 0).astype(np.float32),
+        confidence=sure,
+        followable=readable,
     )

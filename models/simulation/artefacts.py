@@ -5,7 +5,7 @@ import io
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image as PillowImage
-from scipy.ndimage import gaussian_filter1d
+from scipy.ndimage import gaussian_filter, gaussian_filter1d
 
 from models.simulation.anatomy import Motion
 from models.simulation.texture import Image, smooth_noise
@@ -94,6 +94,17 @@ def shadow(
     when = episodes(rng, columns, seconds_per_column, chance=1.0, shortest_s=0.03, longest_s=1.0)
     below = 1 / (1 + np.exp(-(np.arange(rows) - rng.uniform(0.05, 0.7) * rows) / (0.03 * rows)))
     return np.asarray(1 - rng.uniform(0.4, 1.0) * below[:, None] * when[None, :], np.float32)
+
+
+def blur(
+    rng: np.random.Generator, amplitude: Image, mm_per_row: float, seconds_per_column: float
+) -> Image:
+    """What a beam out of focus and a slow display make of one recording in six."""
+    if rng.random() > 0.17:
+        return amplitude
+    rows = rng.uniform(0.02, 0.09) / mm_per_row
+    columns = rng.uniform(0.0005, 0.004) / seconds_per_column
+    return np.asarray(gaussian_filter(amplitude, (rows, columns), mode="nearest"), np.float32)
 
 
 def compress(

@@ -25,7 +25,9 @@ LOWER_BEYOND_D_MM, LOWER_BEYOND_S_MM = 0.15, 0.18
 
 _SMOOTH_S, _SMOOTH_MM = 0.001, 0.03
 _REACH_MM, _OVERLAP_MM = 0.35, 0.1
-_STEP_MM = 0.008
+_STEP_MM = 0.012
+_BEHIND_MM = 0.08
+_PASSES = 3  # what counts as the wall follows where its edge was seen
 _LEAST_RISE_SD = 0.5
 _FURTHEST_MM = 0.5
 _PHASES, _FEWEST = 16, 6
@@ -62,19 +64,21 @@ def read_borders(
     smooth_rows, smooth_columns = _SMOOTH_MM / mm_per_row, _SMOOTH_S / seconds_per_column
     smooth = gaussian_filter(grey, (smooth_rows, smooth_columns), mode="nearest")
     middle = 0.5 * (motion.upper_inner_mm + motion.lower_inner_mm)
-    upper = visible_edge(smooth, middle, motion.upper_inner_mm, mm_per_row)
-    lower = visible_edge(smooth, middle, motion.lower_inner_mm, mm_per_row)
-    upper[~in_sight] = lower[~in_sight] = np.nan
     beneath = motion.lower_inner_mm + motion.tips_mm  # the posterior wall without its tips
-    upper_shift = _by_phase(upper - motion.upper_inner_mm, motion.phase)
-    lower_shift = _by_phase(lower - motion.lower_inner_mm, motion.phase)
-    typical_shift = _by_phase(lower - beneath, motion.phase)
+    upper_inner, lower_inner = motion.upper_inner_mm, motion.lower_inner_mm
+    typical_shift = np.zeros(middle.size)
+    for _ in range(_PASSES):
+        upper = visible_edge(smooth, middle, upper_inner - _BEHIND_MM, mm_per_row)
+        lower = visible_edge(smooth, middle, lower_inner + _BEHIND_MM, mm_per_row)
+        upper[~in_sight] = lower[~in_sight] = np.nan
+        upper_inner = motion.upper_inner_mm + _by_phase(upper - motion.upper_inner_mm, motion.phase)
+        lower_inner = motion.lower_inner_mm + _by_phase(lower - motion.lower_inner_mm, motion.phase)
+        typical_shift = _by_phase(lower - beneath, motion.phase)
 
     systole = motion.contraction
     upper_beyond = UPPER_BEYOND_D_MM + (UPPER_BEYOND_S_MM - UPPER_BEYOND_D_MM) * systole
     lower_beyond = LOWER_BEYOND_D_MM + (LOWER_BEYOND_S_MM - LOWER_BEYOND_D_MM) * systole
-    upper_inner = motion.upper_inner_mm + upper_shift
-    lower_inner = np.maximum(motion.lower_inner_mm + lower_shift, upper_inner + 0.06)
+    lower_inner = np.maximum(lower_inner, upper_inner + 0.06)
     upper_border = upper_inner - upper_beyond
     # between the tips and the wall behind them, a typical beat decides
     lower_border = np.maximum(beneath + typical_shift + lower_beyond, lower_inner + 0.04)

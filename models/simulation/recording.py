@@ -116,6 +116,7 @@ def simulate_recording(
     amplitude *= np.where(lower_half, (contact * posterior)[None, :], contact[None, :])
     stationary = artefacts.clutter(rng, rows, columns, mm_per_row)
     amplitude += stationary * (0.35 if good else rng.choice([0.4, 1.0, 2.5], p=[0.5, 0.35, 0.15]))
+    amplitude = artefacts.blur(rng, amplitude, mm_per_row, seconds_per_column)
     tilt = rng.uniform(-0.4, 0.4)
     depth_gain = np.exp(tilt * np.linspace(-1, 1, rows)).astype(np.float32)
     grey = artefacts.compress(rng, amplitude, noise_level, depth_gain)

@@ -3,7 +3,8 @@
     python -m models.training.dataset OUT_DIR --recordings 5000 --first-seed 0
 
 A shard is written under a temporary name and then renamed, so an interrupted run goes on where it
-stopped. Seeds from ``EVALUATION_SEED`` on are never trained on.
+stopped. Seeds from ``CHOICE_SEED`` on are never trained on: networks are chosen
+and calibrated on some, and evaluated on others.
 """
 
 import argparse
@@ -20,6 +21,7 @@ from numpy.typing import NDArray
 from app.pipeline.resample import NETWORK_ROWS, bright_grey, network_picture
 from models.simulation.recording import SimulatedRecording, simulate_recording
 
+CHOICE_SEED = 5_000_000
 EVALUATION_SEED = 10_000_000
 RECORDING_S = 1.28
 COLUMNS = 1024

@@ -12,6 +12,9 @@ from models.training.dataset import Shard, read_shard
 
 Arrays = dict[str, NDArray[np.float32]]
 
+GOOD_SHARE = 0.7
+"""Share of followable columns from which a window counts as good."""
+
 
 class Shards:
     """All shards of a folder, read again as new ones arrive."""
@@ -111,7 +114,7 @@ def quality_window(rng: np.random.Generator, shards: Shards) -> Arrays:
 
 def expert_probability(followable_share: float) -> float:
     """Probability that an expert calls a window good, from the share of readable columns in it."""
-    return float(1 / (1 + np.exp(-(followable_share - 0.7) / 0.05)))
+    return float(1 / (1 + np.exp(-(followable_share - GOOD_SHARE) / 0.05)))
 
 
 def batches(

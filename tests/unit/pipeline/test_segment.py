@@ -158,7 +158,7 @@ def test_progress_rises_to_one_and_can_stop_the_work(networks: Networks) -> None
 
 
 def test_the_expert_draws_nearly_the_same(reference_data: Path, networks: Networks) -> None:
-    from models.training.evaluate import evaluate_traced
+    from models.training.real import evaluate_traced
 
     scores = evaluate_traced(networks, reference_data / "real")
     assert scores["dice"] >= 0.95
