@@ -22,7 +22,7 @@ Stage = Literal["read", "stitch", "segment", "classify", "measure"]
 Progress = Callable[[Stage, float], None]
 """Called with the stage and the fraction of the whole done; may raise to stop the analysis."""
 
-PIPELINE_VERSION = "1"
+PIPELINE_VERSION = "2"
 """Changes whenever the same recording may be measured differently than before."""
 
 FEW_BEATS = 3

@@ -134,7 +134,7 @@ def decode(share: Floats) -> tuple[Floats, Floats]:
     rows : ndarray of float32, shape (borders, columns)
         Sub-pixel rows.
     near : ndarray of float32, shape (borders, columns)
-        Share of the distribution within four rows of the pair of rows on the path: how sure it is, 0..1.
+        Share of the distribution within four rows of the path: how sure it is, 0..1.
     """
     pairs = share[:, 0::2] + share[:, 1::2]
     path = 2 * _smoothest_path(np.log(pairs + SHARE_FLOOR))

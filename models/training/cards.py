@@ -11,7 +11,13 @@ _SEGMENTER_KEYS = (
 _CLASSIFIER_KEYS = ("quality_auc", "good_windows_kept", "bad_windows_dropped", "reliability")
 
 
-def write_cards(manifest: dict[str, Any], accuracy: dict[str, Any], folder: Path) -> None:
+def write_cards(
+    manifest: dict[str, Any],
+    accuracy: dict[str, Any],
+    compared: dict[int, dict[str, Any]],
+    chosen: int,
+    folder: Path,
+) -> None:
     """Put the accuracy into ``manifest`` and write the cards, ``folder/README.md``."""
     simulated = accuracy["simulated"]
     manifest["segmenter"]["accuracy"] = {
@@ -31,5 +37,20 @@ def write_cards(manifest: dict[str, Any], accuracy: dict[str, Any], folder: Path
         classifier=manifest["classifier"],
         accuracy="\n".join(table(accuracy)),
         reliability="\n".join(reliability),
+        seeds="\n".join(_seed_rows(compared, chosen)),
+        ranking=_ranking(compared[chosen]["ranking_auc"]),
     )
     (folder / "README.md").write_text(text, "utf-8")
+
+
+def _seed_rows(compared: dict[int, dict[str, Any]], chosen: int) -> list[str]:
+    names = [name for name in compared[chosen] if name != "ranking_auc"]
+    rows = [f"| seed | {' | '.join(names)} |", "| --- |" + " --- |" * len(names)]
+    for seed, scores in compared.items():
+        shown = " | ".join(f"{scores[name]:.4g}" for name in names)
+        rows.append(f"| {seed}{' (shipped)' if seed == chosen else ''} | {shown} |")
+    return rows
+
+
+def _ranking(auc: dict[str, float]) -> str:
+    return ", ".join(f"{name} {value:.3f}" for name, value in auc.items())

@@ -19,12 +19,19 @@ from app.pipeline.networks import (
     known_window,
     load_networks,
 )
+from models.simulation.convention import (
+    LOWER_BEYOND_D_MM,
+    LOWER_BEYOND_S_MM,
+    UPPER_BEYOND_D_MM,
+    UPPER_BEYOND_S_MM,
+)
 from models.training.architecture import BorderSegmenter, QualityClassifier
 
 CONVENTION = (
     "expert: upper border through the bright endocardial echo of the anterior wall, lower border "
-    "through the body of the posterior wall's echo, beneath the systolic tips; on average 0.32 mm "
-    "(diastole) and 0.41 mm (systole) wider than the inner edges of the dark lumen"
+    "through the body of the posterior wall's echo, beneath the systolic tips; outside the visible "
+    f"inner edges by {UPPER_BEYOND_D_MM} mm above and {LOWER_BEYOND_D_MM} mm below in diastole, "
+    f"{UPPER_BEYOND_S_MM} mm and {LOWER_BEYOND_S_MM} mm in systole"
 )
 TRAINED_ON = "simulated M-mode recordings only (models/simulation); no real recording"
 

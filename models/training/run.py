@@ -2,24 +2,37 @@
 
     python -m models.training.run --work build/training --version 0.1.0
 
-Simulates the training set, trains both networks, exports them, evaluates them on seeds they never
-saw (and on real recordings where ``ECHO2PHENO_REFERENCE_DATA`` is set), and writes the networks,
-their manifest and their cards. Interrupted, it goes on where it stopped.
+Simulates the training set, trains a pair of networks from each of several seeds, calibrates and
+compares the pairs on simulated recordings set aside for that, and writes the better pair, its
+manifest and its cards with its scores on recordings that served no choice (and on real ones where
+``ECHO2PHENO_REFERENCE_DATA`` is set). Interrupted, it goes on where it stopped.
 """
 
 import argparse
 import json
 import os
+import shutil
 from pathlib import Path
+from typing import Any
 
-from app.pipeline.networks import load_networks
+from app.pipeline.networks import Networks, load_networks
+from models.training.calibrate import calibrate
 from models.training.cards import write_cards
-from models.training.dataset import write_shards
-from models.training.evaluate import evaluate_simulated, evaluate_strip, evaluate_traced
+from models.training.dataset import CHOICE_SEED, write_shards
+from models.training.evaluate import RECORDINGS, evaluate
 from models.training.export import export
+from models.training.simulated import evaluate_simulated
 from models.training.train import train
 
 MODELS = Path(__file__).parents[1]
+FILES = ("segmenter.onnx", "classifier.onnx", "manifest.json")
+COMPARED = {
+    "dice": ("dice",),
+    "lvid_d_error_pct": ("lvid_d_error_pct", "mean_absolute"),
+    "lvid_s_error_pct": ("lvid_s_error_pct", "mean_absolute"),
+    "beat_f1": ("beat_f1",),
+    "quality_auc": ("quality_auc",),
+}
 
 
 def main() -> None:
@@ -28,44 +41,63 @@ def main() -> None:
     cli.add_argument("--work", type=Path, default=Path("build/training"))
     cli.add_argument("--out", type=Path, default=MODELS)
     cli.add_argument("--version", required=True)
-    cli.add_argument("--recordings", type=int, default=5000)
-    cli.add_argument(
-        "--segmenter-steps",
-        type=int,
-        nargs="+",
-        default=[3600, 6400],
-        help="steps at which a schedule of the learning rate ends; the next one starts from there",
-    )
+    cli.add_argument("--recordings", type=int, default=8000)
+    cli.add_argument("--segmenter-steps", type=int, default=6000)
     cli.add_argument("--classifier-steps", type=int, default=4000)
-    cli.add_argument("--evaluation-recordings", type=int, default=60)
-    cli.add_argument("--seed", type=int, default=1)
+    cli.add_argument("--choice-recordings", type=int, default=150)
+    cli.add_argument("--evaluation-recordings", type=int, default=RECORDINGS)
+    cli.add_argument("--seeds", type=int, nargs="+", default=[1, 2])
     args = cli.parse_args()
 
     data = args.work / "data"
-    write_shards(data, 0, args.recordings)
-    for steps in args.segmenter_steps:
-        segmenter = train("segmenter", data, args.work, steps=steps, seed=args.seed)
-    classifier = train("classifier", data, args.work, steps=args.classifier_steps, seed=args.seed)
-    finish(segmenter, classifier, args.out, args.version, args.evaluation_recordings)
+    write_shards(data, 0, args.recordings, os.cpu_count() or 1)
+    compared = {}
+    for seed in args.seeds:
+        segmenter = train("segmenter", data, args.work, steps=args.segmenter_steps, seed=seed)
+        classifier = train("classifier", data, args.work, steps=args.classifier_steps, seed=seed)
+        folder = candidate(args.work, seed)
+        difference = export(segmenter, classifier, folder, args.version)
+        print(f"Seed {seed}: ONNX Runtime and torch differ by at most {difference:.2g}.")
+        compared[seed] = compare(folder, args.choice_recordings)
+        print(f"Seed {seed}: {compared[seed]}")
+    chosen = min(compared, key=lambda seed: compared[seed]["lvid_d_error_pct"])
+    publish(candidate(args.work, chosen), args.out, compared, chosen, args.evaluation_recordings)
 
 
-def finish(
-    segmenter: Path, classifier: Path, out: Path, version: str, evaluation_recordings: int
-) -> None:
-    """Export two checkpoints, evaluate what was exported, and write down how well it does."""
-    difference = export(segmenter, classifier, out, version)
-    print(f"ONNX Runtime and torch differ by at most {difference:.2g} on the known window.")
-    networks = load_networks(out, threads=1)
-    accuracy = {"simulated": evaluate_simulated(networks, evaluation_recordings)}
-    reference = os.environ.get("ECHO2PHENO_REFERENCE_DATA")
-    if reference:
-        real = Path(reference) / "real"
-        accuracy["expert_traced_window"] = evaluate_traced(networks, real)
-        accuracy["real_strip"] = evaluate_strip(networks, real)
-    path = out / "manifest.json"
+def candidate(work: Path, seed: int) -> Path:
+    """Folder of the pair of networks that a seed led to."""
+    return work / f"candidate-{seed}"
+
+
+def compare(folder: Path, recordings: int) -> dict[str, Any]:
+    """Calibrate a pair of networks, write the weights into its manifest, and score the pair."""
+    calibrated = calibrate(load_networks(folder, threads=1), recordings)
+    path = folder / "manifest.json"
     manifest = json.loads(path.read_text("utf-8"))
-    write_cards(manifest, accuracy, out)
+    manifest["classifier"]["combination"] = calibrated["combination"]
     path.write_text(json.dumps(manifest, indent=2) + "\n", "utf-8")
+    scores = evaluate_simulated(load_networks(folder, threads=1), recordings, CHOICE_SEED)
+    return {name: _at(scores, keys) for name, keys in COMPARED.items()} | {
+        "ranking_auc": calibrated["auc"]
+    }
+
+
+def _at(scores: Any, keys: tuple[str, ...]) -> float:
+    for key in keys:
+        scores = scores[key]
+    return float(scores)
+
+
+def publish(
+    folder: Path, out: Path, compared: dict[int, dict[str, Any]], chosen: int, recordings: int
+) -> None:
+    """Evaluate a pair of networks, and write it into ``out`` with what is known of it."""
+    networks: Networks = load_networks(folder, threads=1)
+    manifest = json.loads((folder / "manifest.json").read_text("utf-8"))
+    write_cards(manifest, evaluate(networks, recordings, folder), compared, chosen, folder)
+    (folder / "manifest.json").write_text(json.dumps(manifest, indent=2) + "\n", "utf-8")
+    for name in (*FILES, "README.md", "simulated_failures.png"):
+        shutil.copyfile(folder / name, out / name)
 
 
 if __name__ == "__main__":

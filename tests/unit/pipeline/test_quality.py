@@ -1,11 +1,19 @@
 import itertools
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from scipy.stats import rankdata
 
 from app.pipeline.networks import Networks
-from app.pipeline.quality import judge, window_duration_s, window_ratio
+from app.pipeline.quality import (
+    WindowEvidence,
+    combine,
+    gather_evidence,
+    judge,
+    window_duration_s,
+    window_ratio,
+)
 from app.pipeline.segment import segment
 from models.simulation.recording import simulate_recording
 from tests.unit.pipeline.strips import blank_strip, borders_of, make_strip
@@ -66,3 +74,30 @@ def test_probability_ranks_and_parts_readable_from_unreadable_windows(networks: 
     assert auc > 0.9
     assert (probability[readable > 0.85] >= 0.5).mean() > 0.85
     assert (probability[readable < 0.5] < 0.5).mean() > 0.75
+
+
+WEIGHTS = {"network": 0.6, "followable": 0.5, "confidence": 0.3, "intercept": -0.2}
+
+
+def test_the_combination_is_logistic_in_the_log_odds_of_what_is_seen() -> None:
+    def probability(network: float, followable: float, confidence: float) -> float:
+        return combine(WindowEvidence(0, 10, network, followable, confidence), WEIGHTS)
+
+    assert probability(0.5, 0.5, 0.5) == pytest.approx(1 / (1 + np.exp(0.2)))
+    odds = np.log(0.8 / 0.2)
+    assert probability(0.8, 0.5, 0.5) == pytest.approx(1 / (1 + np.exp(0.2 - 0.6 * odds)))
+    assert probability(0.8, 0.9, 0.9) > probability(0.8, 0.1, 0.9) > probability(0.8, 0.1, 0.1)
+    assert 0 < probability(0.0, 0.0, 0.0) < probability(1.0, 1.0, 1.0) < 1
+
+
+def test_without_weights_the_classifier_decides_alone(networks: Networks) -> None:
+    recording = simulate_recording(TEST_SEED, duration_s=0.8, rows=320, seconds_per_column=1.25e-3)
+    strip = make_strip(recording.pixels, seconds_per_column=1.25e-3)
+    borders = segment(strip, networks)
+    alone = replace(networks.classifier, card={})
+    windows = judge(strip, borders, replace(networks, classifier=alone))
+    evidence = gather_evidence(strip, borders, networks)
+    assert [w.probability for w in windows] == [e.network for e in evidence]
+    weighed = replace(networks.classifier, card={"combination": WEIGHTS})
+    windows = judge(strip, borders, replace(networks, classifier=weighed))
+    assert [w.probability for w in windows] == [combine(e, WEIGHTS) for e in evidence]
