@@ -1,6 +1,6 @@
 """Simulated recordings on the networks' grid, kept in shards that training reads.
 
-    python -m models.training.dataset OUT_DIR --recordings 5000 --first-seed 0
+    python -m models.training.dataset OUT_DIR --recordings 6000 --first-seed 0
 
 A shard is written under a temporary name and then renamed, so an interrupted run goes on where it
 stopped. Seeds from ``CHOICE_SEED`` on are never trained on: networks are chosen
@@ -145,7 +145,7 @@ def main() -> None:
     """Write the training set."""
     cli = argparse.ArgumentParser(description=__doc__)
     cli.add_argument("folder", type=Path)
-    cli.add_argument("--recordings", type=int, default=8000)
+    cli.add_argument("--recordings", type=int, default=6000)
     cli.add_argument("--first-seed", type=int, default=0)
     cli.add_argument("--processes", type=int, default=os.cpu_count() or 1)
     args = cli.parse_args()

@@ -41,11 +41,13 @@ def main() -> None:
     cli.add_argument("--work", type=Path, default=Path("build/training"))
     cli.add_argument("--out", type=Path, default=MODELS)
     cli.add_argument("--version", required=True)
-    cli.add_argument("--recordings", type=int, default=8000)
-    cli.add_argument("--segmenter-steps", type=int, default=6000)
+    cli.add_argument("--recordings", type=int, default=6000)
+    cli.add_argument("--segmenter-steps", type=int, default=7000)
     cli.add_argument("--classifier-steps", type=int, default=4000)
     cli.add_argument("--choice-recordings", type=int, default=150)
     cli.add_argument("--evaluation-recordings", type=int, default=RECORDINGS)
+    cli.add_argument("--threads", type=int, default=1)
+    cli.add_argument("--compiled", action="store_true", help="faster; needs a C++ compiler")
     cli.add_argument("--seeds", type=int, nargs="+", default=[1, 2])
     args = cli.parse_args()
 
@@ -53,8 +55,9 @@ def main() -> None:
     write_shards(data, 0, args.recordings, os.cpu_count() or 1)
     compared = {}
     for seed in args.seeds:
-        segmenter = train("segmenter", data, args.work, steps=args.segmenter_steps, seed=seed)
-        classifier = train("classifier", data, args.work, steps=args.classifier_steps, seed=seed)
+        how = {"seed": seed, "threads": args.threads, "compiled": args.compiled}
+        segmenter = train("segmenter", data, args.work, steps=args.segmenter_steps, **how)
+        classifier = train("classifier", data, args.work, steps=args.classifier_steps, **how)
         folder = candidate(args.work, seed)
         difference = export(segmenter, classifier, folder, args.version)
         print(f"Seed {seed}: ONNX Runtime and torch differ by at most {difference:.2g}.")
