@@ -23,7 +23,7 @@ HIGH_QUALITY = 0.5
 USUAL_RATIO = 0.75
 USUAL_WINDOW_S = 0.215
 
-COMBINED = ("network", "followable", "confidence")
+COMBINED = ("network", "followable")
 """What a combination in the manifest gives a weight to, besides its ``intercept``."""
 
 _LEAST = 0.005  # log odds beyond this say nothing more
@@ -49,21 +49,24 @@ def window_duration_s(body_mass_g: float | None) -> float:
 
 @dataclass(frozen=True)
 class WindowEvidence:
-    """What speaks for a window, each 0..1: the classifier's answer and what the segmenter saw."""
+    """What speaks for a window, each 0..1.
+
+    ``network`` is the classifier's answer, ``followable`` the mean of what the segmenter says of
+    its columns: that both borders can be followed, or else how sure it is of them.
+    """
 
     start_column: int
     end_column: int
     network: float
     followable: float
-    confidence: float
 
-    def factors(self) -> tuple[float, float, float]:
-        """The three as log odds, in the order of `COMBINED`."""
-        network, followable, confidence = (
+    def factors(self) -> tuple[float, float]:
+        """Both as log odds, in the order of `COMBINED`."""
+        network, followable = (
             float(logit(np.clip(value, _LEAST, 1 - _LEAST)))
-            for value in (self.network, self.followable, self.confidence)
+            for value in (self.network, self.followable)
         )
-        return network, followable, confidence
+        return network, followable
 
 
 def judge(
@@ -143,7 +146,6 @@ def gather_evidence(
                     end_column=bounds[index + 1],
                     network=answer,
                     followable=float(followable[here].mean()),
-                    confidence=float(borders.confidence[here].mean()),
                 )
             )
         progress(len(gathered) / count)

@@ -76,18 +76,18 @@ def test_probability_ranks_and_parts_readable_from_unreadable_windows(networks: 
     assert (probability[readable < 0.5] < 0.5).mean() > 0.75
 
 
-WEIGHTS = {"network": 0.6, "followable": 0.5, "confidence": 0.3, "intercept": -0.2}
+WEIGHTS = {"network": 0.6, "followable": 0.5, "intercept": -0.2}
 
 
 def test_the_combination_is_logistic_in_the_log_odds_of_what_is_seen() -> None:
-    def probability(network: float, followable: float, confidence: float) -> float:
-        return combine(WindowEvidence(0, 10, network, followable, confidence), WEIGHTS)
+    def probability(network: float, followable: float) -> float:
+        return combine(WindowEvidence(0, 10, network, followable), WEIGHTS)
 
-    assert probability(0.5, 0.5, 0.5) == pytest.approx(1 / (1 + np.exp(0.2)))
+    assert probability(0.5, 0.5) == pytest.approx(1 / (1 + np.exp(0.2)))
     odds = np.log(0.8 / 0.2)
-    assert probability(0.8, 0.5, 0.5) == pytest.approx(1 / (1 + np.exp(0.2 - 0.6 * odds)))
-    assert probability(0.8, 0.9, 0.9) > probability(0.8, 0.1, 0.9) > probability(0.8, 0.1, 0.1)
-    assert 0 < probability(0.0, 0.0, 0.0) < probability(1.0, 1.0, 1.0) < 1
+    assert probability(0.8, 0.5) == pytest.approx(1 / (1 + np.exp(0.2 - 0.6 * odds)))
+    assert probability(0.8, 0.9) > probability(0.8, 0.1) > probability(0.1, 0.1)
+    assert 0 < probability(0.0, 0.0) < probability(1.0, 1.0) < 1
 
 
 def test_without_weights_the_classifier_decides_alone(networks: Networks) -> None:

@@ -25,6 +25,6 @@ def test_evidence_never_speaks_against_a_window() -> None:
 
 def test_calibrating_says_how_well_each_ranks() -> None:
     fitted = calibrate(load_networks(Settings().models_dir, threads=1), recordings=6)
-    assert set(fitted["combination"]) == {"network", "followable", "confidence", "intercept"}
-    assert set(fitted["auc"]) == {"network", "followable", "confidence", "combined"}
+    assert set(fitted["combination"]) == {"network", "followable", "intercept"}
+    assert set(fitted["auc"]) == {"network", "followable", "combined"}
     assert fitted["auc"]["combined"] > 0.8
