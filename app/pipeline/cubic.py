@@ -4,13 +4,15 @@ Cubic convolution (Keys 1981, IEEE Trans. ASSP 29(6)) with a = −0.75: half-pix
 replicated, no antialiasing, and nothing clipped.
 """
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
 A = -0.75
 
 
-def cubic_resize(picture: NDArray[np.floating], rows: int, columns: int) -> NDArray[np.float32]:
+def cubic_resize(picture: NDArray[Any], rows: int, columns: int) -> NDArray[np.float32]:
     """Resize a picture.
 
     Parameters

@@ -2,10 +2,10 @@
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import onnxruntime
@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from app.pipeline.errors import NetworksError
 from app.pipeline.measuring import BorderConvention
+from app.pipeline.network_kinds import Grey, check_ports, kind_and_grey
 from app.pipeline.resample import NETWORK_COLUMNS, NETWORK_ROWS
 from app.pipeline.results import NetworkInfo
 
@@ -21,36 +22,10 @@ Floats = NDArray[np.float32]
 BATCH = 4
 """Windows per call: larger batches are not faster and keep more memory."""
 
-Grey = Literal["scaled", "unit"]
-"""How a network wants its input: scaled by the strip's bright end, or grey / 255 as it is."""
-
 _CARD_KEYS = (
     "name", "version", "sha256", "kind", "trained_on", "accuracy", "convention", "input", "grey",
     "normalisation", "source", "checkpoint",
 )  # fmt: skip
-
-_Ports = Mapping[str, tuple[int | None, ...]]
-_WINDOW: tuple[int | None, ...] = (None, 1, NETWORK_ROWS, NETWORK_COLUMNS)
-_PORTS: Mapping[str, Mapping[str, tuple[_Ports, _Ports]]] = {
-    "segmenter": {
-        "borders": (
-            {"window": _WINDOW, "mm_per_row": (None,)},
-            {
-                "borders": (None, 4, NETWORK_ROWS, NETWORK_COLUMNS),
-                "columns": (None, 2, NETWORK_COLUMNS),
-            },
-        ),
-        "mask": ({"window": _WINDOW}, {"logits": _WINDOW}),
-    },
-    "classifier": {"quality": ({"window": _WINDOW}, {"probability": (None,)})},
-}
-"""What a network of each kind takes and gives, float32; None is any number of windows."""
-
-_GREYS: Mapping[str, tuple[Grey, ...]] = {
-    "borders": ("scaled",),
-    "mask": ("scaled", "unit"),
-    "quality": ("scaled", "unit"),
-}
 
 
 @dataclass(frozen=True)
@@ -118,7 +93,7 @@ def require_convention(networks: Networks, convention: BorderConvention) -> None
     """
     if networks.segmenter.kind == "mask" and convention != "expert":
         raise NetworksError(
-            f"the segmenter {networks.segmenter.info.name} draws masks and knows no border "
+            f"The segmenter {networks.segmenter.info.name} draws masks and knows no border "
             f"convention {convention!r}: leave ECHO2PHENO_BORDER_CONVENTION at 'expert'."
         )
 
@@ -272,7 +247,7 @@ def _load(directory: Path, manifest: Mapping[str, Any], role: str, threads: int)
             f"{name} is not the file that manifest.json describes: "
             f"its sha256 is {sha256}, not {entry['sha256']}."
         )
-    kind, grey = _kind_and_grey(entry, role)
+    kind, grey = kind_and_grey(entry, role)
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
@@ -283,53 +258,7 @@ def _load(directory: Path, manifest: Mapping[str, Any], role: str, threads: int)
         session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # ONNX Runtime raises a family of exceptions without a base
         raise NetworksError(f"{name} is not a network that can be loaded.") from error
-    _expect(name, session, *_PORTS[role][kind])
+    check_ports(name, session, role, kind)
     info = NetworkInfo(entry["name"], entry["version"], sha256)
     card = {k: entry[k] for k in _CARD_KEYS if k in entry}
     return Network(info, card, session, kind, grey)
-
-
-def _kind_and_grey(entry: Mapping[str, Any], role: str) -> tuple[str, Grey]:
-    """Read what kind of network it is; without a word on grey it is scaled by the strip."""
-    kind, grey = entry.get("kind"), entry.get("grey", "scaled")
-    if not isinstance(kind, str) or kind not in _PORTS[role]:
-        known = " or ".join(repr(name) for name in _PORTS[role])
-        raise NetworksError(f"The {role} in manifest.json is of the kind {kind!r}, not {known}.")
-    for possible in _GREYS[kind]:
-        if grey == possible:
-            return kind, possible
-    known = " or ".join(repr(name) for name in _GREYS[kind])
-    raise NetworksError(
-        f"The {role} in manifest.json wants its grey {grey!r}; of the kind {kind!r} it is {known}."
-    )
-
-
-def _expect(name: str, session: onnxruntime.InferenceSession, takes: _Ports, gives: _Ports) -> None:
-    """Check the names, types and shapes of a network's inputs and outputs."""
-    for verb, nodes, wanted in (
-        ("takes", session.get_inputs(), takes),
-        ("gives", session.get_outputs(), gives),
-    ):
-        found = {node.name: node for node in nodes}
-        fits = found.keys() == wanted.keys() and all(
-            node.type == "tensor(float)" and _shape(node.shape) == wanted[key]
-            for key, node in found.items()
-        )
-        if not fits:
-            told = {key: (node.type, _shape(node.shape)) for key, node in found.items()}
-            raise NetworksError(
-                f"{name} {verb} {_told(told)}; wanted is "
-                f"{_told({key: ('tensor(float)', shape) for key, shape in wanted.items()})}."
-            )
-
-
-def _shape(dimensions: Sequence[int | str | None]) -> tuple[int | None, ...]:
-    """A named dimension takes any number, like None."""
-    return tuple(size if isinstance(size, int) else None for size in dimensions)
-
-
-def _told(ports: Mapping[str, tuple[str, tuple[int | None, ...]]]) -> str:
-    return ", ".join(
-        f"{name} {kind} {'×'.join('n' if size is None else str(size) for size in shape)}"
-        for name, (kind, shape) in ports.items()
-    )

@@ -4,18 +4,10 @@ import math
 from collections.abc import Callable
 
 import numpy as np
-from numpy.typing import NDArray
-from PIL import Image
 
 from app.pipeline.networks import BATCH, Networks, judge_quality
-from app.pipeline.resample import (
-    NETWORK_COLUMNS,
-    NETWORK_ROWS,
-    bright_grey,
-    network_picture,
-    normalised,
-)
 from app.pipeline.results import Borders, QualityWindow, Strip
+from app.pipeline.view import Box, viewer
 
 HIGH_QUALITY = 0.5
 USUAL_RATIO = 0.75
@@ -62,16 +54,12 @@ def judge(
     length = window_duration_s(body_mass_g) / strip.seconds_per_column
     count = max(1, math.ceil(columns / length - 1e-6))
     bounds = [min(columns, round(index * length)) for index in range(count)] + [columns]
-    picture = network_picture(strip.pixels, strip.seconds_per_column)
-    bright = bright_grey(picture)
+    show = viewer(strip, networks.classifier.grey)
     ratio = window_ratio(body_mass_g)
     probabilities: list[float] = []
     for first in range(0, count, BATCH):
         some = range(first, min(first + BATCH, count))
-        windows = [
-            normalised(_cut(picture, strip, borders, bounds[index], length, ratio), bright)
-            for index in some
-        ]
+        windows = [show(_box(strip, borders, bounds[index], length, ratio)) for index in some]
         probabilities += judge_quality(networks, np.stack(windows)).tolist()
         progress(len(probabilities) / count)
     return tuple(
@@ -87,25 +75,14 @@ def judge(
     )
 
 
-def _cut(
-    picture: NDArray[np.uint8],
-    strip: Strip,
-    borders: Borders,
-    start_column: int,
-    length: float,
-    ratio: float,
-) -> NDArray[np.uint8]:
-    """Cut the square around the ventricle that a window looks at, 256 × 256."""
+def _box(strip: Strip, borders: Borders, start_column: int, length: float, ratio: float) -> Box:
+    """Place the square around the ventricle that a window looks at."""
     start = max(0.0, min(float(start_column), strip.columns - length))
     end = min(start + length, float(strip.columns))
     centre = _ventricle_centre_row(borders, int(start), max(int(end), int(start) + 1), strip.rows)
     height = ratio * strip.rows
     top = min(max(0.0, centre - height / 2), strip.rows - height)
-    across, down = picture.shape[1] / strip.columns, NETWORK_ROWS / strip.rows
-    box = (start * across, top * down, end * across, (top + height) * down)
-    size = (NETWORK_COLUMNS, NETWORK_ROWS)
-    cut = Image.fromarray(picture).resize(size, Image.Resampling.BILINEAR, box=box)
-    return np.asarray(cut)
+    return Box(start, top, end, top + height)
 
 
 def _ventricle_centre_row(borders: Borders, start: int, end: int, rows: int) -> float:

@@ -37,7 +37,7 @@ class _Graph:
         self._kept: dict[str, onnx.TensorProto] = {}
 
     def add(self, op: str, inputs: Sequence[str], outputs: int = 1, **attributes: object) -> str:
-        """Add an operator; returns the name of its first output, others end in ``_1``, …"""
+        """Add an operator; returns the name of its first output, others end in ``_1``, ``_2``."""
         name = f"{op.lower()}{len(self._nodes)}"
         names = [name, *(f"{name}_{index}" for index in range(1, outputs))]
         self._nodes.append(helper.make_node(op, inputs, names, name=name, **attributes))
