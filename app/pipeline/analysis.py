@@ -12,8 +12,8 @@ from app.pipeline.beats import find_beats
 from app.pipeline.dicom import open_recording
 from app.pipeline.features import features_of
 from app.pipeline.limits import Limits
-from app.pipeline.measuring import MeasuringSettings
 from app.pipeline.masks import segment_by_mask
+from app.pipeline.measuring import MeasuringSettings
 from app.pipeline.networks import Networks, require_convention
 from app.pipeline.profiles import PROFILES, ProfileName
 from app.pipeline.published_windows import borders_around, draw_mask, judge_squares
