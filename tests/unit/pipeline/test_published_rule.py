@@ -38,8 +38,8 @@ def measured(rows: np.ndarray, *windows: QualityWindow) -> Measurement:
 
 
 @pytest.fixture(scope="module")
-def golden(request: pytest.FixtureRequest) -> dict[str, Any]:
-    folder: Path = request.getfixturevalue("reference_data") / "published"
+def golden(reference_data: Path) -> dict[str, Any]:
+    folder = reference_data / "published"
     found: dict[str, Any] = json.loads((folder / "golden_measurement.json").read_text())
     with Image.open(folder / "golden_measurement_mask.png") as image:
         found["mask"] = np.asarray(image) > 0
