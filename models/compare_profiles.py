@@ -8,6 +8,7 @@ Uses the networks that ``ECHO2PHENO_MODELS_DIR`` names, the shipped ones by defa
 
 import argparse
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -29,14 +30,14 @@ _FEATURES = {
 }
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     """Measure a strip by both profiles, and print a table."""
     cli = argparse.ArgumentParser(description=__doc__)
     cli.add_argument("strip", type=Path, help="grey image, time to the right")
     cli.add_argument("--seconds-per-column", type=float, required=True)
     cli.add_argument("--mm-per-row", type=float, required=True)
     cli.add_argument("--body-mass-g", type=float, required=True)
-    asked = cli.parse_args()
+    asked = cli.parse_args(arguments)
     networks = load_networks(Settings().models_dir)
     with Image.open(asked.strip) as image:
         pixels = np.asarray(image.convert("L"))
