@@ -25,7 +25,8 @@ def _analyze(arguments: argparse.Namespace) -> int:
     from app.analyze import analyze
     from app.settings import Settings
 
-    return analyze(Settings(), arguments.file, arguments.body_mass_g, arguments.out)
+    given: argparse.Namespace = arguments
+    return analyze(Settings(), given.file, given.body_mass_g, given.out, given.profile)
 
 
 def _demo(arguments: argparse.Namespace) -> int:
@@ -72,6 +73,12 @@ def _parser() -> argparse.ArgumentParser:
     analyze = add("analyze", _analyze, "analyse one file without a service; prints JSON")
     analyze.add_argument("file", type=Path, metavar="FILE", help="a DICOM file")
     analyze.add_argument("--body-mass-g", type=_body_mass, help="body mass of the mouse in grams")
+    analyze.add_argument(
+        "--profile",
+        choices=("robust", "published"),
+        default="robust",
+        help="rules of measurement (default: robust); published needs --body-mass-g",
+    )
     analyze.add_argument("--out", type=Path, help="folder for figures and tables")
 
     demo = add("demo", _demo, "simulate a recording and send it through a service")
@@ -89,7 +96,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     int
         The status to exit with; argparse itself exits with 2 on a usage error.
     """
-    parsed = _parser().parse_args(arguments)
+    parser = _parser()
+    parsed = parser.parse_args(arguments)
+    if getattr(parsed, "profile", None) == "published" and parsed.body_mass_g is None:
+        parser.error("the profile published needs --body-mass-g: its quality windows depend on it")
     try:
         run: Callable[[argparse.Namespace], int] = parsed.run
         return run(parsed)

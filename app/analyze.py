@@ -11,18 +11,25 @@ from time import perf_counter
 from app.api.options import clean_file_name
 from app.api.schemas import LinksOut
 from app.api.views import view
-from app.jobs.runner import BEATS, SUMMARY, TRACE, write_tables
+from app.jobs.runner import BEATS, PUBLISHED_ALL, PUBLISHED_STATS, SUMMARY, TRACE, write_tables
 from app.output import figures
 from app.pipeline.analysis import analyse
 from app.pipeline.errors import NetworksError, RecordingError
-from app.pipeline.networks import check_known_answer, load_networks
+from app.pipeline.networks import check_known_answer, load_networks, require_convention
+from app.pipeline.profiles import ProfileName
 from app.pipeline.results import Analysis
 from app.settings import Settings
 from app.storage.records import new_id
 from app.storage.schema import Record
 
 
-def analyze(settings: Settings, file: Path, body_mass_g: float | None, out: Path | None) -> int:
+def analyze(
+    settings: Settings,
+    file: Path,
+    body_mass_g: float | None,
+    out: Path | None,
+    profile: ProfileName = "robust",
+) -> int:
     """Analyse one file; its analysis goes to standard output as JSON, as the service sends it.
 
     Parameters
@@ -32,6 +39,8 @@ def analyze(settings: Settings, file: Path, body_mass_g: float | None, out: Path
     body_mass_g : float, optional
     out : Path, optional
         Folder for the figures and tables; made if it is missing. Without it there are none.
+    profile : {'robust', 'published'}
+        The latter needs the body mass.
 
     Returns
     -------
@@ -39,7 +48,7 @@ def analyze(settings: Settings, file: Path, body_mass_g: float | None, out: Path
         0, or 1 where the file cannot be measured; standard error says why in one line.
     """
     try:
-        return _analyze(settings, file, body_mass_g, out)
+        return _analyze(settings, file, body_mass_g, out, profile)
     except (NetworksError, RecordingError) as error:
         return _refuse(getattr(error, "detail", str(error)))
     except OSError as error:
@@ -64,15 +73,23 @@ def check(settings: Settings) -> int:
     return 0
 
 
-def _analyze(settings: Settings, file: Path, body_mass_g: float | None, out: Path | None) -> int:
+def _analyze(
+    settings: Settings,
+    file: Path,
+    body_mass_g: float | None,
+    out: Path | None,
+    profile: ProfileName,
+) -> int:
     with file.open("rb") as stream:
         sha256 = hashlib.file_digest(stream, "sha256").hexdigest()
     networks = load_networks(settings.models_dir, settings.cores)
+    require_convention(networks, settings.border_convention)
     created_at, began = datetime.now(UTC), perf_counter()
     analysis = analyse(
         file,
         networks,
         body_mass_g=body_mass_g,
+        profile=profile,
         measuring=settings.measuring,
         limits=settings.limits,
     )
@@ -90,7 +107,7 @@ def _analyze(settings: Settings, file: Path, body_mass_g: float | None, out: Pat
         size_bytes=file.stat().st_size,
         sha256=sha256,
         body_mass_g=body_mass_g,
-        profile="robust",
+        profile=profile,
         figures=out is not None,
         total_ms=1000 * (perf_counter() - began),
         render_ms=0.0,
@@ -108,6 +125,8 @@ def _analyze(settings: Settings, file: Path, body_mass_g: float | None, out: Pat
             beats_csv=str(out / BEATS),
             summary_csv=str(out / SUMMARY),
             trace_csv=str(out / TRACE),
+            published_all_csv=str(out / PUBLISHED_ALL),
+            published_stats_csv=str(out / PUBLISHED_STATS),
         )
     shown = view(record, analysis, links, rendered=out is not None)
     print(shown.model_dump_json(indent=2))

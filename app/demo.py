@@ -22,6 +22,7 @@ SECONDS_PER_COLUMN = 1 / 1200
 BODY_MASS_G = 25.0
 READY = "Echo2Pheno ready on "
 TIME_LIMIT_S = 300.0
+TABLES = ("beats", "summary", "trace", "published_all", "published_stats")
 
 
 def demo(out: Path) -> int:
@@ -122,7 +123,7 @@ def _fetch(client: httpx.Client, analysis: dict[str, Any], out: Path) -> list[Pa
     """Fetch every figure and table, and write them beside the answer itself."""
     links = analysis["links"]
     wanted = {f"{name}.png": link for name, link in links["figures"].items()}
-    wanted |= {f"{name}.csv": links[f"{name}_csv"] for name in ("beats", "summary", "trace")}
+    wanted |= {f"{name}.csv": links[f"{name}_csv"] for name in TABLES}
     files = []
     for name, link in wanted.items():
         response = client.get(link)

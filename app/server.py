@@ -18,7 +18,7 @@ from app.api.service import Service
 from app.logs import configure_logging, request_id
 from app.main import create_app
 from app.pipeline.errors import NetworksError
-from app.pipeline.networks import load_networks
+from app.pipeline.networks import load_networks, require_convention
 from app.settings import Settings
 from app.storage.files import Files, StoreInUseError
 
@@ -109,6 +109,7 @@ def serve(settings: Settings) -> int:
     configure_logging(settings.log_level)
     try:
         networks = load_networks(settings.models_dir, settings.thread_count)
+        require_convention(networks, settings.border_convention)
         files = Files(settings.data_dir)
     except (NetworksError, StoreInUseError) as error:
         return _refuse(str(error))

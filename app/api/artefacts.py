@@ -12,7 +12,7 @@ from app.api.documentation import answers, file_of
 from app.api.problems import Problem
 from app.api.service import Here, Service
 from app.jobs.render import FigureUnavailableError
-from app.jobs.runner import BEATS, SUMMARY, TRACE
+from app.jobs.runner import BEATS, PUBLISHED_ALL, PUBLISHED_STATS, SUMMARY, TRACE
 
 router = APIRouter(tags=["figures and tables"])
 
@@ -92,6 +92,36 @@ def get_summary(service: Here, id: AnalysisId) -> FileResponse:
 def get_trace(service: Here, id: AnalysisId) -> FileResponse:
     """Give both borders, the diameter and the quality for every column of the strip."""
     return _table(service, id, TRACE)
+
+
+@router.get(
+    "/v1/analyses/{id}/published_all.csv",
+    summary="Get the beats as the published scripts write them",
+    response_class=FileResponse,
+    responses=answers(
+        {200: file_of("text/csv", examples.PUBLISHED_ALL_CSV, "A row per beat that counts.")},
+        "not_found",
+        "not_finished",
+    ),
+)
+def get_published_all(service: Here, id: AnalysisId) -> FileResponse:
+    """Give a row per beat that counts, in the columns of the published scripts."""
+    return _table(service, id, PUBLISHED_ALL)
+
+
+@router.get(
+    "/v1/analyses/{id}/published_stats.csv",
+    summary="Get the features as the published scripts write them",
+    response_class=FileResponse,
+    responses=answers(
+        {200: file_of("text/csv", examples.PUBLISHED_STATS_CSV, "One row of statistics.")},
+        "not_found",
+        "not_finished",
+    ),
+)
+def get_published_stats(service: Here, id: AnalysisId) -> FileResponse:
+    """Give median, mean, largest and smallest values in the columns of the published scripts."""
+    return _table(service, id, PUBLISHED_STATS)
 
 
 def _table(service: Service, id: str, name: str) -> FileResponse:

@@ -97,6 +97,8 @@ ANALYSIS: dict[str, Any] = {
         "beats_csv": f"{_BASE}/beats.csv",
         "summary_csv": f"{_BASE}/summary.csv",
         "trace_csv": f"{_BASE}/trace.csv",
+        "published_all_csv": f"{_BASE}/published_all.csv",
+        "published_stats_csv": f"{_BASE}/published_stats.csv",
     },
     "timings_ms": {
         "read": 310.0,
@@ -176,6 +178,15 @@ SUMMARY_CSV = "\n".join(
 TRACE_CSV = (
     "time_s,upper_mm,lower_mm,lvid_mm,quality_probability\n"
     "0.0,2.31,5.01,2.7,0.93\n0.000833,,,,0.93\n"
+)
+PUBLISHED_ALL_CSV = (
+    "file,lvid;d,lvid;d time,lvid;s,lvid;s time,heart rate,heart rate time\n"
+    "mouse_0412.dcm,2.7,0.1,1.1,0.14,717.0,0.1\n"
+)
+PUBLISHED_STATS_CSV = (
+    "file,median_diastole,median_systole,median_heartrate,avg_diastole,avg_systole,avg_heartrate,"
+    "max_diastole,max_systole,max_heartrate,min_diastole,min_systole,min_heartrate\n"
+    "mouse_0412.dcm,2.7,1.1,717.0,2.7,1.1,717.0,2.9,1.26,741.0,2.5,0.94,693.0\n"
 )
 METRICS = (
     "# HELP echo2pheno_analyses_total Analyses ended, by outcome.\n"

@@ -9,9 +9,15 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from app.api.problems import Problem, explain
 from app.jobs.intake import Options
-from app.pipeline.profiles import AVAILABLE_PROFILES, ProfileName
+from app.pipeline.profiles import ProfileName
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
+
+
+_NEEDS_MASS = (
+    "The profile 'published' needs body_mass_g, the mouse's body mass in grams: its quality "
+    "windows depend on it."
+)
 
 
 class AnalysisOptions(BaseModel):
@@ -31,7 +37,10 @@ class AnalysisOptions(BaseModel):
     ] = None
     profile: Annotated[
         ProfileName,
-        Field(description="Rules of measurement. `published` comes with a later version."),
+        Field(
+            description="Rules of measurement: `robust`, or `published`, that of the published "
+            "scripts to the letter, which needs `body_mass_g`."
+        ),
     ] = "robust"
     figures: Annotated[
         bool | None,
@@ -65,13 +74,10 @@ class AnalysisOptions(BaseModel):
         Raises
         ------
         Problem
-            ``invalid_option``: these options do not go together, or not in this version.
+            ``invalid_option``: these options do not go together.
         """
         if self.profile == "published" and self.body_mass_g is None:
-            raise Problem("invalid_option", "The profile 'published' needs body_mass_g.")
-        if self.profile not in AVAILABLE_PROFILES:
-            detail = f"The profile {self.profile!r} is not available in this version; use 'robust'."
-            raise Problem("invalid_option", detail)
+            raise Problem("invalid_option", _NEEDS_MASS)
         return Options(
             body_mass_g=self.body_mass_g,
             profile=self.profile,

@@ -89,7 +89,10 @@ class FeaturesOut(_Wire):
 
 
 class BeatOut(_Wire):
-    """One cardiac cycle: a diastole and the systole that follows it."""
+    """One cardiac cycle: a diastole and the systole that follows it.
+
+    By the profile `published`, the i-th diastole that counts beside the i-th systole that counts.
+    """
 
     diastole_s: float
     systole_s: float | None
@@ -143,6 +146,8 @@ class LinksOut(_Wire):
     beats_csv: str
     summary_csv: str
     trace_csv: str
+    published_all_csv: str
+    published_stats_csv: str
 
 
 class TimingsOut(_Wire):

@@ -89,6 +89,8 @@ def links(prefix: str, id: str, figure_names: tuple[str, ...]) -> LinksOut:
         beats_csv=f"{base}/beats.csv",
         summary_csv=f"{base}/summary.csv",
         trace_csv=f"{base}/trace.csv",
+        published_all_csv=f"{base}/published_all.csv",
+        published_stats_csv=f"{base}/published_stats.csv",
     )
 
 

@@ -11,7 +11,7 @@ from typing import Any
 from app.jobs.queue import Control, Outcome, Progress
 from app.jobs.render import Renderer
 from app.metrics import Metrics
-from app.output import tables
+from app.output import published_tables, tables
 from app.pipeline.analysis import Stage
 from app.pipeline.errors import AnalysisCancelled, AnalysisTimedOut, RecordingError
 from app.pipeline.results import Analysis
@@ -29,6 +29,7 @@ Analyse = Callable[..., Analysis]
 """``app.pipeline.analysis.analyse`` with all but the file and what was asked of it bound."""
 
 BEATS, SUMMARY, TRACE = "beats.csv", "summary.csv", "trace.csv"
+PUBLISHED_ALL, PUBLISHED_STATS = "published_all.csv", "published_stats.csv"
 
 
 @dataclass(frozen=True)
@@ -146,7 +147,7 @@ class Runner:
 
 
 def write_tables(folder: Path, record: Record, analysis: Analysis) -> None:
-    """Write an analysis and its three tables into a folder.
+    """Write an analysis and its tables into a folder.
 
     Raises
     ------
@@ -166,5 +167,10 @@ def write_tables(folder: Path, record: Record, analysis: Analysis) -> None:
         (BEATS, tables.beats_csv(analysis)),
         (SUMMARY, summary),
         (TRACE, tables.trace_csv(analysis)),
+        (PUBLISHED_ALL, published_tables.published_all_csv(analysis, file_name=record.file_name)),
+        (
+            PUBLISHED_STATS,
+            published_tables.published_stats_csv(analysis, file_name=record.file_name),
+        ),
     ):
         (folder / name).write_text(content, encoding="utf-8", newline="")

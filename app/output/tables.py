@@ -128,7 +128,7 @@ def _cell(value: object) -> str:
         return "true" if value else "false"
     if isinstance(value, float | np.floating):
         return _number(float(value))
-    return _defused(str(value))
+    return defused(str(value))
 
 
 def _number(value: float) -> str:
@@ -146,7 +146,7 @@ def _cells(values: NDArray[np.floating[Any]]) -> list[str]:
     return cells
 
 
-def _defused(text: str) -> str:
+def defused(text: str) -> str:
     """Keep a spreadsheet from running a text as a formula (OWASP, CSV injection)."""
     starts_formula = text.lstrip().startswith(("=", "+", "-", "@"))
     return f"'{text}" if starts_formula or text.startswith(("\t", "\r", "\n")) else text

@@ -1,26 +1,40 @@
 """The pipeline as one readable function: a DICOM file in, an Analysis out."""
 
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from app.pipeline import published_rule
 from app.pipeline.beats import find_beats
 from app.pipeline.dicom import open_recording
 from app.pipeline.features import features_of
 from app.pipeline.limits import Limits
+from app.pipeline.masks import segment_by_mask
 from app.pipeline.measuring import MeasuringSettings
-from app.pipeline.networks import Networks
-from app.pipeline.profiles import AVAILABLE_PROFILES, ProfileName
+from app.pipeline.networks import Networks, require_convention
+from app.pipeline.profiles import PROFILES, ProfileName
+from app.pipeline.published_windows import borders_around, draw_mask, judge_squares
 from app.pipeline.quality import judge
-from app.pipeline.results import Analysis, Beat, QualityWindow, Strip, Warning
+from app.pipeline.results import (
+    Analysis,
+    Beat,
+    Borders,
+    QualityWindow,
+    Strip,
+    Summary,
+    Warning,
+)
 from app.pipeline.segment import segment
 from app.pipeline.stitch import stitch
 
 Stage = Literal["read", "stitch", "segment", "classify", "measure"]
 Progress = Callable[[Stage, float], None]
 """Called with the stage and the fraction of the whole done; may raise to stop the analysis."""
+
+_Stages = Callable[[Stage], AbstractContextManager[Callable[[float], None]]]
 
 PIPELINE_VERSION = "2"
 """Changes whenever the same recording may be measured differently than before."""
@@ -51,8 +65,8 @@ def analyse(
         A DICOM file.
     networks : Networks
     body_mass_g : float, optional
-        Of the animal; sets how long a quality window is.
-    profile : {'robust'}
+        Of the animal; sets how long a quality window is. The profile 'published' needs it.
+    profile : {'robust', 'published'}
     measuring : MeasuringSettings
     limits : Limits
     progress : callable
@@ -66,11 +80,14 @@ def analyse(
     ------
     errors.RecordingError
         If the file cannot be measured; its subclass and detail say why.
+    errors.NetworksError
+        If the segmenter does not know the border convention.
     ValueError
-        If the profile is not available.
+        If there is no such profile, or it lacks the body mass.
     """
-    if profile not in AVAILABLE_PROFILES:
-        raise ValueError(f"The profile {profile!r} is not available.")
+    if profile not in PROFILES:
+        raise ValueError(f"There is no profile {profile!r}.")
+    require_convention(networks, measuring.border_convention)
     timings_ms: dict[str, float] = {}
 
     @contextmanager
@@ -86,21 +103,24 @@ def analyse(
         recording = open_recording(path, limits)
     with stage("stitch") as done:
         strip = stitch(recording, limits, done)
-    with stage("segment") as done:
-        borders = segment(strip, networks, measuring.border_convention, done)
-    with stage("classify") as done:
-        windows = judge(strip, borders, networks, body_mass_g, done)
-    with stage("measure"):
-        beats, beat_warnings = find_beats(strip, borders, windows, measuring)
-        features = features_of(beats)
+    if profile == "published":
+        if body_mass_g is None:
+            raise ValueError("The profile 'published' needs the body mass.")
+        found = _as_published(strip, networks, body_mass_g, measuring, stage)
+    else:
+        found = _robustly(strip, networks, body_mass_g, measuring, stage)
     return Analysis(
         file=recording.info,
         strip=strip,
-        borders=borders,
-        windows=windows,
-        beats=beats,
-        features=features,
-        warnings=(*strip.warnings, *beat_warnings, *_count_warnings(strip, windows, beats)),
+        borders=found.borders,
+        windows=found.windows,
+        beats=found.beats,
+        features=found.features,
+        warnings=(
+            *strip.warnings,
+            *found.warnings,
+            *_count_warnings(strip, found.windows, found.beats),
+        ),
         classifier=networks.classifier.info,
         segmenter=networks.segmenter.info,
         profile=profile,
@@ -108,6 +128,63 @@ def analyse(
         measuring=measuring,
         timings_ms=timings_ms,
     )
+
+
+@dataclass(frozen=True)
+class _Found:
+    """What a profile makes of a strip."""
+
+    borders: Borders
+    windows: tuple[QualityWindow, ...]
+    beats: tuple[Beat, ...]
+    features: Mapping[str, Summary]
+    warnings: tuple[Warning, ...]
+
+
+def _robustly(
+    strip: Strip,
+    networks: Networks,
+    body_mass_g: float | None,
+    measuring: MeasuringSettings,
+    stage: _Stages,
+) -> _Found:
+    """Measure borders, and each beat by its own diastole and systole."""
+    with stage("segment") as done:
+        if networks.segmenter.kind == "mask":
+            borders = segment_by_mask(strip, networks, done)
+        else:
+            borders = segment(strip, networks, measuring.border_convention, done)
+    with stage("classify") as done:
+        windows = judge(strip, borders, networks, body_mass_g, done)
+    with stage("measure"):
+        beats, warnings = find_beats(strip, borders, windows, measuring)
+        return _Found(borders, windows, beats, features_of(beats), warnings)
+
+
+def _as_published(
+    strip: Strip,
+    networks: Networks,
+    body_mass_g: float,
+    measuring: MeasuringSettings,
+    stage: _Stages,
+) -> _Found:
+    """Measure a mask by the published rule."""
+    with stage("segment") as done:
+        mask = draw_mask(strip, networks, measuring.border_convention, done)
+    with stage("classify") as done:
+        windows = judge_squares(strip, mask, networks, body_mass_g, done)
+    with stage("measure"):
+        measurement = published_rule.measure(
+            mask.sum(0), strip.mm_per_row, strip.seconds_per_column, windows
+        )
+        beats = published_rule.beats_of(measurement)
+        return _Found(
+            borders_around(mask),
+            windows,
+            beats,
+            published_rule.features_of(measurement, beats),
+            published_rule.warnings_of(measurement),
+        )
 
 
 def _count_warnings(

@@ -12,6 +12,8 @@ import onnxruntime
 from numpy.typing import NDArray
 
 from app.pipeline.errors import NetworksError
+from app.pipeline.measuring import BorderConvention
+from app.pipeline.network_kinds import Grey, check_ports, kind_and_grey
 from app.pipeline.resample import NETWORK_COLUMNS, NETWORK_ROWS
 from app.pipeline.results import NetworkInfo
 
@@ -21,8 +23,8 @@ BATCH = 4
 """Windows per call: larger batches are not faster and keep more memory."""
 
 _CARD_KEYS = (
-    "name", "version", "sha256", "kind", "trained_on", "accuracy", "convention", "input",
-    "combination",
+    "name", "version", "sha256", "kind", "trained_on", "accuracy", "convention", "input", "grey",
+    "combination", "normalisation", "source", "checkpoint",
 )  # fmt: skip
 
 
@@ -37,11 +39,17 @@ class Network:
         What `/v1/models` tells: name, version, sha256, what it was trained on, how well it did.
     session : onnxruntime.InferenceSession
         Safe to ``run`` from several threads.
+    kind : str
+        Of a segmenter 'borders' or 'mask', of a classifier 'quality'.
+    grey : {'scaled', 'unit'}
+        How it wants its input: as `resample.normalised` makes it, or grey 0..255 over 255.
     """
 
     info: NetworkInfo
     card: Mapping[str, Any]
     session: onnxruntime.InferenceSession
+    kind: str
+    grey: Grey
 
 
 @dataclass(frozen=True)
@@ -66,14 +74,28 @@ def load_networks(directory: Path, threads: int = 0) -> Networks:
     Raises
     ------
     NetworksError
-        If a file is missing, is not the one the manifest describes, or does not load.
+        If a file is missing, is not the one the manifest describes, does not load, or does not
+        take and give what its kind does.
     """
     manifest = _read_manifest(directory)
     segmenter = _load(directory, manifest, "segmenter", threads)
     classifier = _load(directory, manifest, "classifier", threads)
-    _expect(segmenter, {"window": 4, "mm_per_row": 1}, {"borders": 4, "columns": 3})
-    _expect(classifier, {"window": 4}, {"probability": 1})
     return Networks(segmenter, classifier, manifest.get("known_answer", {}))
+
+
+def require_convention(networks: Networks, convention: BorderConvention) -> None:
+    """Check that the segmenter can draw borders by a convention.
+
+    Raises
+    ------
+    NetworksError
+        A network that draws masks knows one convention only, its own.
+    """
+    if networks.segmenter.kind == "mask" and convention != "expert":
+        raise NetworksError(
+            f"The segmenter {networks.segmenter.info.name} draws masks and knows no border "
+            f"convention {convention!r}: leave ECHO2PHENO_BORDER_CONVENTION at 'expert'."
+        )
 
 
 def find_borders(networks: Networks, windows: Floats, mm_per_row: float) -> tuple[Floats, Floats]:
@@ -101,6 +123,26 @@ def find_borders(networks: Networks, windows: Floats, mm_per_row: float) -> tupl
     return np.asarray(borders, np.float32), np.asarray(columns, np.float32)
 
 
+def find_mask_logits(networks: Networks, windows: Floats) -> Floats:
+    """Run a segmenter that draws masks, window by window: each needs much memory.
+
+    Parameters
+    ----------
+    windows : ndarray of float32, shape (n, 256, 256)
+
+    Returns
+    -------
+    ndarray of float32, shape (n, 256, 256)
+        Logits that a pixel is lumen.
+    """
+    session = networks.segmenter.session
+    answers = [
+        session.run(["logits"], {"window": np.ascontiguousarray(window[None, None], np.float32)})[0]
+        for window in windows
+    ]
+    return np.concatenate(answers).astype(np.float32, copy=False)[:, 0]
+
+
 def judge_quality(networks: Networks, windows: Floats) -> Floats:
     """Run the classifier on ``windows``, shape (n, 256, 256): probabilities 0..1, shape (n,)."""
     inputs = {"window": np.ascontiguousarray(windows[:, None], np.float32)}
@@ -122,12 +164,20 @@ def known_window() -> Floats:
 
 
 def known_answer_of(networks: Networks) -> dict[str, Any]:
-    """What the networks make of `known_window`: border rows at a few columns, and a probability."""
+    """What the networks make of `known_window`.
+
+    Border rows at a few columns, or the mean logits of a mask in 4 × 4 fields; and a probability.
+    """
     window = known_window()[None]
+    probability = float(judge_quality(networks, _as_wanted(window, networks.classifier))[0])
+    answer: dict[str, Any] = {"probability": round(probability, 4)}
+    if networks.segmenter.kind == "mask":
+        logits = find_mask_logits(networks, _as_wanted(window, networks.segmenter))[0]
+        fields = logits.reshape(4, NETWORK_ROWS // 4, 4, NETWORK_COLUMNS // 4).mean((1, 3))
+        spread = float(np.ptp(logits))
+        return {"logit_fields": fields.tolist(), "logit_spread": spread} | answer
     borders, _ = find_borders(networks, window, 0.0277)
-    rows = borders[0, :2, :, 32::64].argmax(1)
-    probability = float(judge_quality(networks, window)[0])
-    return {"border_rows": rows.tolist(), "probability": round(probability, 4)}
+    return {"border_rows": borders[0, :2, :, 32::64].argmax(1).tolist()} | answer
 
 
 def check_known_answer(networks: Networks) -> None:
@@ -136,19 +186,32 @@ def check_known_answer(networks: Networks) -> None:
     Raises
     ------
     NetworksError
-        If a border lies more than a row away, or the probability differs by more than 0.01.
+        If a border lies more than a row away, a field of a mask's logits by more than a hundredth
+        of their spread, or the probability differs by more than 0.01.
     """
     wanted, found = networks.known_answer, known_answer_of(networks)
     try:
-        rows = np.abs(np.subtract(wanted["border_rows"], found["border_rows"])).max()
+        if networks.segmenter.kind == "mask":
+            apart = np.abs(np.subtract(wanted["logit_fields"], found["logit_fields"])).max()
+            segmented = apart <= 0.01 * wanted["logit_spread"]
+            told = f"logits are {apart:.3g} away"
+        else:
+            apart = np.abs(np.subtract(wanted["border_rows"], found["border_rows"])).max()
+            segmented = apart <= 1
+            told = f"borders are {apart} rows away"
         probability = abs(wanted["probability"] - found["probability"])
     except (KeyError, TypeError, ValueError) as error:
         raise NetworksError("The manifest holds no usable known answer.") from error
-    if rows > 1 or probability > 0.01:
+    if not segmented or not probability <= 0.01:
         raise NetworksError(
-            f"The networks do not give their known answer: borders are {rows} rows away, "
+            f"The networks do not give their known answer: {told}, "
             f"the probability differs by {probability:.4f}."
         )
+
+
+def _as_wanted(window: Floats, network: Network) -> Floats:
+    """The known window in the grey that a network wants; 1.5 is its brightest."""
+    return window if network.grey == "scaled" else (window / 1.5).astype(np.float32)
 
 
 def _read_manifest(directory: Path) -> dict[str, Any]:
@@ -184,6 +247,7 @@ def _load(directory: Path, manifest: Mapping[str, Any], role: str, threads: int)
             f"{name} is not the file that manifest.json describes: "
             f"its sha256 is {sha256}, not {entry['sha256']}."
         )
+    kind, grey = kind_and_grey(entry, role)
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
@@ -194,16 +258,7 @@ def _load(directory: Path, manifest: Mapping[str, Any], role: str, threads: int)
         session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # ONNX Runtime raises a family of exceptions without a base
         raise NetworksError(f"{name} is not a network that can be loaded.") from error
+    check_ports(name, session, role, kind)
     info = NetworkInfo(entry["name"], entry["version"], sha256)
-    return Network(info, {k: entry[k] for k in _CARD_KEYS if k in entry}, session)
-
-
-def _expect(network: Network, inputs: Mapping[str, int], outputs: Mapping[str, int]) -> None:
-    """Check the names and ranks of a network's inputs and outputs."""
-    found_inputs = {node.name: len(node.shape) for node in network.session.get_inputs()}
-    found_outputs = {node.name: len(node.shape) for node in network.session.get_outputs()}
-    if found_inputs != dict(inputs) or found_outputs != dict(outputs):
-        raise NetworksError(
-            f"{network.info.name} takes {sorted(found_inputs)} and gives {sorted(found_outputs)}; "
-            f"wanted are {sorted(inputs)} and {sorted(outputs)}."
-        )
+    card = {k: entry[k] for k in _CARD_KEYS if k in entry}
+    return Network(info, card, session, kind, grey)

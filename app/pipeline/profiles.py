@@ -1,8 +1,8 @@
 """The rules by which a recording can be measured."""
 
-from typing import Literal
+from typing import Literal, get_args
 
 ProfileName = Literal["robust", "published"]
+"""Ours, and that of the published scripts to the letter."""
 
-AVAILABLE_PROFILES: tuple[ProfileName, ...] = ("robust",)
-"""``published``, the measurement rule of the published scripts, is not available yet."""
+PROFILES: tuple[ProfileName, ...] = get_args(ProfileName)

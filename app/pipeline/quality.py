@@ -5,19 +5,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
-from PIL import Image
 from scipy.special import expit, logit
 
 from app.pipeline.networks import BATCH, Networks, judge_quality
-from app.pipeline.resample import (
-    NETWORK_COLUMNS,
-    NETWORK_ROWS,
-    bright_grey,
-    network_picture,
-    normalised,
-)
 from app.pipeline.results import Borders, QualityWindow, Strip
+from app.pipeline.view import Box, viewer
 
 HIGH_QUALITY = 0.5
 USUAL_RATIO = 0.75
@@ -81,8 +73,8 @@ def judge(
     The windows follow each other from the start of the strip; the last one sees the last full
     window's worth of columns but labels only those that are left. Each is centred on the
     ventricle in depth. The probability combines the classifier's answer with what the segmenter
-    saw in the window, by the weights that the classifier's manifest gives; without such weights
-    it is the classifier's answer.
+    saw in the window, by the weights that the classifier's manifest gives; without such weights,
+    or with a segmenter that does not say what can be followed, it is the classifier's answer.
 
     Returns
     -------
@@ -90,6 +82,8 @@ def judge(
         They tile the strip.
     """
     weights = networks.classifier.card.get("combination")
+    if borders.followable is None:
+        weights = None
     windows = []
     for seen in gather_evidence(strip, borders, networks, body_mass_g, progress):
         probability = seen.network if weights is None else combine(seen, weights)
@@ -126,17 +120,13 @@ def gather_evidence(
     length = window_duration_s(body_mass_g) / strip.seconds_per_column
     count = max(1, math.ceil(columns / length - 1e-6))
     bounds = [min(columns, round(index * length)) for index in range(count)] + [columns]
-    picture = network_picture(strip.pixels, strip.seconds_per_column)
-    bright = bright_grey(picture)
+    show = viewer(strip, networks.classifier.grey)
     ratio = window_ratio(body_mass_g)
     followable = borders.confidence if borders.followable is None else borders.followable
     gathered: list[WindowEvidence] = []
     for first in range(0, count, BATCH):
         some = range(first, min(first + BATCH, count))
-        windows = [
-            normalised(_cut(picture, strip, borders, bounds[index], length, ratio), bright)
-            for index in some
-        ]
+        windows = [show(_box(strip, borders, bounds[index], length, ratio)) for index in some]
         answers = judge_quality(networks, np.stack(windows)).tolist()
         for index, answer in zip(some, answers, strict=True):
             here = slice(bounds[index], max(bounds[index + 1], bounds[index] + 1))
@@ -152,25 +142,14 @@ def gather_evidence(
     return gathered
 
 
-def _cut(
-    picture: NDArray[np.uint8],
-    strip: Strip,
-    borders: Borders,
-    start_column: int,
-    length: float,
-    ratio: float,
-) -> NDArray[np.uint8]:
-    """Cut the square around the ventricle that a window looks at, 256 × 256."""
+def _box(strip: Strip, borders: Borders, start_column: int, length: float, ratio: float) -> Box:
+    """Place the square around the ventricle that a window looks at."""
     start = max(0.0, min(float(start_column), strip.columns - length))
     end = min(start + length, float(strip.columns))
     centre = _ventricle_centre_row(borders, int(start), max(int(end), int(start) + 1), strip.rows)
     height = ratio * strip.rows
     top = min(max(0.0, centre - height / 2), strip.rows - height)
-    across, down = picture.shape[1] / strip.columns, NETWORK_ROWS / strip.rows
-    box = (start * across, top * down, end * across, (top + height) * down)
-    size = (NETWORK_COLUMNS, NETWORK_ROWS)
-    cut = Image.fromarray(picture).resize(size, Image.Resampling.BILINEAR, box=box)
-    return np.asarray(cut)
+    return Box(start, top, end, top + height)
 
 
 def _ventricle_centre_row(borders: Borders, start: int, end: int, rows: int) -> float:

@@ -96,6 +96,7 @@ def export(segmenter: Path, classifier: Path, out: Path, version: str) -> float:
                 "version": version,
                 "sha256": hashlib.sha256(file.read_bytes()).hexdigest(),
                 "kind": name,
+                "grey": "scaled",
                 "input": "256 rows of the whole depth, columns of 1.25 ms, grey scaled by the "
                 "strip's 99th percentile, gamma 0.6",
                 "trained_on": TRAINED_ON,

@@ -10,6 +10,7 @@ from app.api import examples
 from app.api.problems import CATALOGUE
 from app.api.schemas import AnalysisOut, ModelsOut, PageOut
 from app.output import tables
+from app.output.published_tables import published_all_csv, published_stats_csv
 from tests.api.conftest import Serve, post_raw
 from tests.factories import make_analysis
 
@@ -24,6 +25,8 @@ ENDPOINTS = {
     ("get", "/v1/analyses/{id}/beats.csv"),
     ("get", "/v1/analyses/{id}/summary.csv"),
     ("get", "/v1/analyses/{id}/trace.csv"),
+    ("get", "/v1/analyses/{id}/published_all.csv"),
+    ("get", "/v1/analyses/{id}/published_stats.csv"),
     ("get", "/v1/models"),
     ("get", "/health/live"),
     ("get", "/health/ready"),
@@ -120,6 +123,8 @@ def test_examples_of_tables_have_the_tables_columns() -> None:
         (tables.beats_csv(analysis), examples.BEATS_CSV),
         (tables.trace_csv(analysis), examples.TRACE_CSV),
         (summary, examples.SUMMARY_CSV),
+        (published_all_csv(analysis, file_name="m.dcm"), examples.PUBLISHED_ALL_CSV),
+        (published_stats_csv(analysis, file_name="m.dcm"), examples.PUBLISHED_STATS_CSV),
     ):
         assert real.splitlines()[0] == example.splitlines()[0]
         for line in example.splitlines():

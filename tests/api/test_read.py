@@ -49,7 +49,13 @@ async def test_every_link_leads_somewhere(client: httpx.AsyncClient) -> None:
         assert figure.status_code == 200
         assert figure.headers["content-type"] == "image/png"
         assert figure.content == PNG + name.encode()
-    for table in ("beats_csv", "summary_csv", "trace_csv"):
+    for table in (
+        "beats_csv",
+        "summary_csv",
+        "trace_csv",
+        "published_all_csv",
+        "published_stats_csv",
+    ):
         found = await client.get(links[table])
         assert found.status_code == 200
         assert found.headers["content-type"] == "text/csv; charset=utf-8"

@@ -89,7 +89,6 @@ async def test_a_compressed_body(client: httpx.AsyncClient) -> None:
         ({"body_mass_g": ""}, "body_mass_g"),
         ({"profile": "best"}, "profile"),
         ({"profile": "published"}, "body_mass_g"),
-        ({"profile": "published", "body_mass_g": "25"}, "not available in this version"),
         ({"figures": "perhaps"}, "figures"),
         ({"figure": "true"}, "figure"),
     ],

@@ -13,7 +13,7 @@ from models.simulation.recording import simulate_recording
 from models.simulation.scanner import write_screens
 
 FIGURES = ("echocardiogram", "segmentation", "diastole", "systole", "heart_rate", "function")
-TABLES = ("beats", "summary", "trace")
+TABLES = ("beats", "summary", "trace", "published_all", "published_stats")
 
 
 def run(*arguments: object) -> subprocess.CompletedProcess[str]:

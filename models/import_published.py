@@ -1,0 +1,54 @@
+"""Make a folder of networks from the published checkpoints, which you have downloaded.
+
+    python -m models.import_published --segmenter heart-seg-net.pt \
+        --classifier quality-clas-net.pth --out DIR [--normalisation running|instance]
+
+Needs torch (`make install-train`); the service that runs the folder does not.
+"""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from importlib.util import find_spec
+from pathlib import Path
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the import; returns the status to exit with."""
+    cli = argparse.ArgumentParser(
+        prog="python -m models.import_published",
+        description="Make a folder of networks from the published checkpoints.",
+    )
+    cli.add_argument("--segmenter", type=Path, required=True, help="heart-seg-net.pt")
+    cli.add_argument("--classifier", type=Path, required=True, help="quality-clas-net.pth")
+    cli.add_argument("--out", type=Path, required=True, help="folder to make")
+    cli.add_argument(
+        "--normalisation",
+        choices=("running", "instance"),
+        default="running",
+        help="by the statistics stored in training (default), or by each window's own",
+    )
+    asked = cli.parse_args(arguments)
+    if find_spec("torch") is None:
+        print("The import needs torch: run `make install-train` first.", file=sys.stderr)
+        return 1
+    from models.published.checkpoints import CheckpointError
+    from models.published.importing import import_published, told
+
+    try:
+        differences = import_published(
+            asked.segmenter, asked.classifier, asked.out, asked.normalisation
+        )
+    except CheckpointError as error:
+        print(error, file=sys.stderr)
+        return 1
+    except OSError as error:
+        print(f"{asked.out} cannot be written: {error.strerror or error}.", file=sys.stderr)
+        return 1
+    print(f"ONNX Runtime answers as torch does: {told(differences)}.")
+    print(f"Run the service with ECHO2PHENO_MODELS_DIR={asked.out}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

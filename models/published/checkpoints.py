@@ -1,0 +1,152 @@
+"""The published checkpoints, read without running anything that they hold, and looked over."""
+
+import hashlib
+import io
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from models.published.architecture import Classifier, Segmenter
+
+NETWORKS: Mapping[str, type[nn.Module]] = {"segmenter": Segmenter, "classifier": Classifier}
+_NESTED_IN = {"segmenter": "net_state_dict", "classifier": None}
+
+
+class CheckpointError(Exception):
+    """A checkpoint that cannot be imported; the message is one sentence for the user."""
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A checkpoint that fits.
+
+    Attributes
+    ----------
+    role : str
+        'segmenter' or 'classifier'.
+    file_name : str
+    sha256 : str
+        Of the file.
+    state : mapping of str to Tensor
+        Every parameter and statistic, in the order of the architecture.
+    """
+
+    role: str
+    file_name: str
+    sha256: str
+    state: Mapping[str, Tensor]
+
+    @property
+    def weights(self) -> dict[str, NDArray[Any]]:
+        return {name: tensor.numpy() for name, tensor in self.state.items()}
+
+    def network(self) -> nn.Module:
+        """The network in torch with these weights."""
+        network = NETWORKS[self.role]()
+        network.load_state_dict(dict(self.state))
+        return network
+
+
+def read_checkpoint(path: Path, role: str) -> Checkpoint:
+    """Read a checkpoint and check that it holds what the architecture needs, and nothing else.
+
+    Parameters
+    ----------
+    path : Path
+    role : {'segmenter', 'classifier'}
+
+    Raises
+    ------
+    CheckpointError
+        The file cannot be read, holds more than tensors, or its tensors have other names, shapes
+        or types, or values that are no numbers. Weights that were exchanged for others of the same
+        shape cannot be noticed: no hash of the published files is known.
+    """
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        reason = error.strerror or "unknown reason"
+        raise CheckpointError(f"{path} cannot be read ({reason}).") from error
+    try:
+        loaded = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+    except Exception as error:  # torch raises whatever zipfile, pickle or its own reader do
+        raise CheckpointError(
+            f"{path} is not a checkpoint that can be read: it is truncated, damaged, or holds more "
+            "than tensors."
+        ) from error
+    state = _state_of(loaded, role, path)
+    expected = NETWORKS[role]().state_dict()
+    _compare(state, expected, role, path)
+    sha256 = hashlib.sha256(content).hexdigest()
+    ordered = {name: state[name].detach().contiguous() for name in expected}
+    return Checkpoint(role, path.name, sha256, ordered)
+
+
+def _state_of(loaded: object, role: str, path: Path) -> Mapping[str, Tensor]:
+    """Take the tensors out of what was loaded."""
+    name = _NESTED_IN[role]
+    found = loaded
+    if name is not None:
+        if not isinstance(loaded, dict) or not isinstance(loaded.get(name), dict):
+            raise CheckpointError(
+                f"{path} is not a checkpoint of the {role}: it has no {name!r}{_hint(loaded)}."
+            )
+        found = loaded[name]
+    if not isinstance(found, dict) or not all(isinstance(v, Tensor) for v in found.values()):
+        raise CheckpointError(
+            f"{path} is not a checkpoint of the {role}: it is not a plain set of "
+            f"tensors{_hint(loaded)}."
+        )
+    return found
+
+
+def _compare(
+    state: Mapping[str, Tensor], expected: Mapping[str, Tensor], role: str, path: Path
+) -> None:
+    refused = f"{path} is not a checkpoint of the {role}"
+    missing = [name for name in expected if name not in state]
+    unknown = [name for name in state if name not in expected]
+    if missing or unknown:
+        wrong = [f"no {missing[0]!r}"] if missing else []
+        wrong += [f"an unknown {str(unknown[0])[:80]!r}"] if unknown else []
+        count = len(missing) + len(unknown)
+        others = f" ({count} names differ)" if count > 1 else ""
+        raise CheckpointError(f"{refused}: it has {' and '.join(wrong)}{others}{_hint(state)}.")
+    for name, wanted in expected.items():
+        found = state[name]
+        if found.shape != wanted.shape:
+            raise CheckpointError(
+                f"{refused}: {name!r} has the shape {tuple(found.shape)}, "
+                f"wanted is {tuple(wanted.shape)}."
+            )
+        if found.dtype != wanted.dtype or found.layout != torch.strided:
+            raise CheckpointError(
+                f"{refused}: {name!r} is {_type_of(found)}, wanted is {_type_of(wanted)}."
+            )
+        values = found.detach().numpy()
+        if not np.isfinite(values).all():
+            raise CheckpointError(f"{path} is damaged: {name!r} holds values that are no numbers.")
+        if name.endswith("running_var") and (values < 0).any():
+            raise CheckpointError(f"{path} is damaged: {name!r} holds a negative variance.")
+
+
+def _hint(found: object) -> str:
+    """Say so where a checkpoint is that of the other network."""
+    if isinstance(found, Mapping):
+        for role, nested_in in _NESTED_IN.items():
+            state = found.get(nested_in) if nested_in else found
+            names = NETWORKS[role]().state_dict().keys()
+            if isinstance(state, Mapping) and state.keys() == names:
+                return f", it is one of the {role}"
+    return ""
+
+
+def _type_of(tensor: Tensor) -> str:
+    kind = str(tensor.dtype).removeprefix("torch.")
+    return kind if tensor.layout == torch.strided else f"sparse {kind}"

@@ -1,0 +1,164 @@
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, numpy_helper
+
+from app.pipeline.errors import NetworksError
+from app.pipeline.networks import (
+    Networks,
+    check_known_answer,
+    find_mask_logits,
+    judge_quality,
+    known_window,
+    load_networks,
+    require_convention,
+)
+from app.settings import Settings
+from tests.stand_in import write_stand_ins
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return write_stand_ins(tmp_path)
+
+
+def edit(folder: Path, role: str, **changes: Any) -> None:
+    path = folder / "manifest.json"
+    manifest = json.loads(path.read_text())
+    manifest[role].update(changes)
+    path.write_text(json.dumps(manifest))
+
+
+def remodel(folder: Path, role: str, change: Any) -> None:
+    """Change a network's file, and tell the manifest."""
+    file = folder / f"{role}.onnx"
+    model = onnx.load(file)
+    change(model.graph)
+    content = model.SerializeToString()
+    file.write_bytes(content)
+    edit(folder, role, sha256=hashlib.sha256(content).hexdigest())
+
+
+def test_a_pair_with_a_mask_loads_and_gives_its_known_answer(folder: Path) -> None:
+    networks = load_networks(folder)
+    assert (networks.segmenter.kind, networks.segmenter.grey) == ("mask", "unit")
+    assert networks.segmenter.card["kind"] == "mask"
+    check_known_answer(networks)
+
+
+@pytest.mark.parametrize("count", [1, 2, 5])
+def test_any_number_of_windows(count: int, stand_ins: Networks) -> None:
+    windows = np.repeat(known_window()[None], count, axis=0)
+    logits = find_mask_logits(stand_ins, windows)
+    assert logits.shape == (count, 256, 256)
+    assert (logits == logits[:1]).all()
+    assert judge_quality(stand_ins, windows).shape == (count,)
+
+
+def test_a_wrong_known_answer_of_a_mask_is_noticed(folder: Path) -> None:
+    path = folder / "manifest.json"
+    manifest = json.loads(path.read_text())
+    manifest["known_answer"]["logit_fields"][1][2] += 0.1 * manifest["known_answer"]["logit_spread"]
+    path.write_text(json.dumps(manifest))
+    with pytest.raises(NetworksError, match="logits are"):
+        check_known_answer(load_networks(folder))
+
+
+def test_the_known_answer_of_another_kind_is_no_answer(folder: Path) -> None:
+    path = folder / "manifest.json"
+    manifest = json.loads(path.read_text())
+    manifest["known_answer"] = {"border_rows": [[1], [2]], "probability": 0.5}
+    path.write_text(json.dumps(manifest))
+    with pytest.raises(NetworksError, match="no usable known answer"):
+        check_known_answer(load_networks(folder))
+
+
+@pytest.mark.parametrize(
+    ("role", "changes", "said"),
+    [
+        ("segmenter", {"kind": "landmarks"}, "'landmarks', not 'borders' or 'mask'"),
+        ("segmenter", {"kind": None}, "None, not"),
+        ("segmenter", {"kind": ["mask"]}, "not 'borders' or 'mask'"),
+        ("segmenter", {"kind": "borders", "grey": "scaled"}, r"wanted is window .*, mm_per_row"),
+        ("segmenter", {"kind": "borders", "grey": "unit"}, "'unit'; of the kind 'borders'"),
+        ("segmenter", {"grey": "inverted"}, "'inverted'"),
+        ("classifier", {"kind": "mask"}, "'mask', not 'quality'"),
+        ("classifier", {"grey": 255}, "255"),
+    ],
+)
+def test_a_manifest_that_contradicts_its_networks(
+    role: str, changes: dict[str, Any], said: str, folder: Path
+) -> None:
+    edit(folder, role, **changes)
+    with pytest.raises(NetworksError, match=said):
+        load_networks(folder)
+
+
+def rename(graph: onnx.GraphProto) -> None:
+    graph.output[0].name = graph.node[-1].output[0] = "answer"
+
+
+def narrow(graph: onnx.GraphProto) -> None:
+    for node in (graph.input[0], graph.output[0]):
+        node.type.tensor_type.shape.dim[3].dim_value = 128
+
+
+def fix_batch(graph: onnx.GraphProto) -> None:
+    for node in (graph.input[0], graph.output[0]):
+        node.type.tensor_type.shape.dim[0].dim_value = 1
+
+
+def to_double(graph: onnx.GraphProto) -> None:
+    for node in (graph.input[0], graph.output[0]):
+        node.type.tensor_type.elem_type = TensorProto.DOUBLE
+    for kept in graph.initializer:
+        value = numpy_helper.to_array(kept).astype(np.float64)
+        kept.CopyFrom(numpy_helper.from_array(value, kept.name))
+
+
+@pytest.mark.parametrize(
+    ("role", "change", "said"),
+    [
+        ("segmenter", rename, "gives answer .* wanted is logits"),
+        ("segmenter", narrow, "takes window .*n×1×256×128; wanted is .*n×1×256×256"),
+        ("segmenter", fix_batch, "takes window .*1×1×256×256; wanted is .*n×1×256×256"),
+        ("classifier", to_double, r"takes window tensor\(double\)"),
+    ],
+)
+def test_a_network_with_other_inputs_or_outputs(
+    role: str, change: Any, said: str, folder: Path
+) -> None:
+    remodel(folder, role, change)
+    with pytest.raises(NetworksError, match=said):
+        load_networks(folder)
+
+
+def test_files_that_are_exchanged_behind_the_manifests_back(folder: Path) -> None:
+    files = [folder / f"{role}.onnx" for role in ("segmenter", "classifier")]
+    contents = [file.read_bytes() for file in files]
+    for role, file, content in zip(("segmenter", "classifier"), files, contents[::-1], strict=True):
+        file.write_bytes(content)
+        edit(folder, role, sha256=hashlib.sha256(content).hexdigest())
+    with pytest.raises(NetworksError, match=r"segmenter\.onnx gives probability"):
+        load_networks(folder)
+
+
+def test_a_mask_beside_our_own_classifier(folder: Path) -> None:
+    shipped = Settings().models_dir
+    entry = json.loads((shipped / "manifest.json").read_text())["classifier"]
+    (folder / "classifier.onnx").write_bytes((shipped / "classifier.onnx").read_bytes())
+    edit(folder, "classifier", **({"grey": "scaled"} | entry))
+    networks = load_networks(folder)
+    assert (networks.segmenter.grey, networks.classifier.grey) == ("unit", "scaled")
+
+
+def test_a_mask_knows_one_convention(stand_ins: Networks, networks: Networks) -> None:
+    require_convention(networks, "inner_edges")
+    require_convention(stand_ins, "expert")
+    with pytest.raises(NetworksError, match="inner_edges"):
+        require_convention(stand_ins, "inner_edges")
