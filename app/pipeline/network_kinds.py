@@ -1,5 +1,6 @@
 """The kinds of networks that can be run: what each takes and gives, and in which grey."""
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
@@ -10,6 +11,9 @@ from app.pipeline.resample import NETWORK_COLUMNS, NETWORK_ROWS
 
 Grey = Literal["scaled", "unit"]
 """How a network wants its input: scaled by the strip's bright end, or grey / 255 as it is."""
+
+COMBINED = ("network", "followable")
+"""What a ``combination`` in the manifest gives a weight to, besides its ``intercept``."""
 
 _Ports = Mapping[str, tuple[int | None, ...]]
 _WINDOW: tuple[int | None, ...] = (None, 1, NETWORK_ROWS, NETWORK_COLUMNS)
@@ -60,6 +64,28 @@ def kind_and_grey(entry: Mapping[str, Any], role: str) -> tuple[str, Grey]:
     raise NetworksError(
         f"The {role} in manifest.json wants its grey {grey!r}; of the kind {kind!r} it is {known}."
     )
+
+
+def check_combination(entry: Mapping[str, Any]) -> None:
+    """Check the weights by which a classifier's answer is combined with what the segmenter saw.
+
+    Raises
+    ------
+    NetworksError
+        There are some, and they are not a finite number for each of `COMBINED` and ``intercept``.
+    """
+    weights = entry.get("combination")
+    if weights is None:
+        return
+    wanted = {*COMBINED, "intercept"}
+    finite = isinstance(weights, dict) and all(
+        isinstance(value, int | float) and math.isfinite(value) for value in weights.values()
+    )
+    if not finite or weights.keys() != wanted:
+        raise NetworksError(
+            "The combination of the classifier in manifest.json has to give a number to "
+            f"{', '.join(sorted(wanted))}."
+        )
 
 
 def check_ports(name: str, session: onnxruntime.InferenceSession, role: str, kind: str) -> None:

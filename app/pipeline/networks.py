@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from app.pipeline.errors import NetworksError
 from app.pipeline.measuring import BorderConvention
-from app.pipeline.network_kinds import Grey, check_ports, kind_and_grey
+from app.pipeline.network_kinds import Grey, check_combination, check_ports, kind_and_grey
 from app.pipeline.resample import NETWORK_COLUMNS, NETWORK_ROWS
 from app.pipeline.results import NetworkInfo
 
@@ -248,6 +248,7 @@ def _load(directory: Path, manifest: Mapping[str, Any], role: str, threads: int)
             f"its sha256 is {sha256}, not {entry['sha256']}."
         )
     kind, grey = kind_and_grey(entry, role)
+    check_combination(entry)
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import expit, logit
 
+from app.pipeline.network_kinds import COMBINED
 from app.pipeline.networks import BATCH, Networks, judge_quality
 from app.pipeline.results import Borders, QualityWindow, Strip
 from app.pipeline.view import Box, viewer
@@ -14,9 +15,6 @@ from app.pipeline.view import Box, viewer
 HIGH_QUALITY = 0.5
 USUAL_RATIO = 0.75
 USUAL_WINDOW_S = 0.215
-
-COMBINED = ("network", "followable")
-"""What a combination in the manifest gives a weight to, besides its ``intercept``."""
 
 _LEAST = 0.005  # log odds beyond this say nothing more
 

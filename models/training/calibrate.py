@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 from scipy.optimize import minimize
 from scipy.special import expit
 
+from app.pipeline.network_kinds import COMBINED
 from app.pipeline.networks import Networks
-from app.pipeline.quality import COMBINED, gather_evidence
+from app.pipeline.quality import gather_evidence
 from app.pipeline.segment import segment
 from models.simulation.recording import simulate_recording
 from models.training.dataset import CHOICE_SEED

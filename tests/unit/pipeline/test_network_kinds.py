@@ -162,3 +162,25 @@ def test_a_mask_knows_one_convention(stand_ins: Networks, networks: Networks) ->
     require_convention(stand_ins, "expert")
     with pytest.raises(NetworksError, match="inner_edges"):
         require_convention(stand_ins, "inner_edges")
+
+
+@pytest.mark.parametrize(
+    "weights",
+    [
+        {"network": 1.0, "intercept": 0.0},
+        {"network": 1.0, "followable": "1", "intercept": 0.0},
+        {"network": 1.0, "followable": float("nan"), "intercept": 0.0},
+        {"network": 1.0, "followable": 1.0, "intercept": 0.0, "regularity": 1.0},
+        [1.0, 1.0, 0.0],
+    ],
+)
+def test_a_combination_that_lacks_a_weight_stops_the_start(folder: Path, weights: Any) -> None:
+    edit(folder, "classifier", combination=weights)
+    with pytest.raises(NetworksError, match="followable, intercept, network"):
+        load_networks(folder)
+
+
+def test_a_combination_is_kept_in_the_card(folder: Path) -> None:
+    weights = {"network": 0.5, "followable": 0.8, "intercept": -0.1}
+    edit(folder, "classifier", combination=weights)
+    assert load_networks(folder).classifier.card["combination"] == weights
