@@ -30,9 +30,11 @@ Floats = NDArray[np.float32]
 CHANNELS: dict[BorderConvention, slice] = {"expert": slice(0, 2), "inner_edges": slice(2, 4)}
 OVERLAP_COLUMNS = 64
 STEEPEST_PAIRS_PER_COLUMN = 3
-SLOPE_PENALTY = 0.12
+SLOPE_PENALTY = 0.03
 SHARE_FLOOR = 1e-5
+CENTRE_ROWS = 7
 NEAR_ROWS = 4
+GUESS_SMOOTHING_COLUMNS = 4
 IN_VIEW_SMOOTHING_S = 0.006
 SHORTEST_VIEW_S = 0.03
 LEAST_DIAMETER_ROWS = 3.0
@@ -139,14 +141,17 @@ def decode(share: Floats) -> tuple[Floats, Floats]:
     pairs = share[:, 0::2] + share[:, 1::2]
     path = 2 * _smoothest_path(np.log(pairs + SHARE_FLOOR))
     rows = share.shape[1]
-    offsets = np.arange(-NEAR_ROWS, NEAR_ROWS + 2)  # as far to either side of a pair of rows
+    # as far to either side of the pair of rows on the path
+    offsets = np.arange(-CENTRE_ROWS, CENTRE_ROWS + 2)
     at = np.clip(path[:, None, :] + offsets[None, :, None], 0, rows - 1)
     around = np.take_along_axis(share, at, axis=1)
-    near = around.sum(1)
-    centre = (around * at).sum(1) / np.maximum(near, SHARE_FLOOR)
-    # where the distribution has nothing near the path, the path itself is the best guess
-    weight = np.clip(near / 0.05, 0, 1)
-    place = weight * centre + (1 - weight) * (path + 0.5)
+    centre = (around * at).sum(1) / np.maximum(around.sum(1), SHARE_FLOOR)
+    beyond = CENTRE_ROWS - NEAR_ROWS
+    near = around[:, beyond:-beyond].sum(1)
+    # where the distribution has hardly more near the path than anywhere, the path is but a guess
+    guess = gaussian_filter1d(path + 0.5, GUESS_SMOOTHING_COLUMNS, axis=1)
+    weight = np.clip((near - 0.05) / 0.1, 0, 1)
+    place = weight * centre + (1 - weight) * guess
     return place.astype(np.float32), np.minimum(near, 1).astype(np.float32)
 
 

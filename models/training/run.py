@@ -44,7 +44,7 @@ def main() -> None:
     cli.add_argument("--recordings", type=int, default=6000)
     cli.add_argument("--segmenter-steps", type=int, default=7000)
     cli.add_argument("--classifier-steps", type=int, default=4000)
-    cli.add_argument("--choice-recordings", type=int, default=150)
+    cli.add_argument("--choice-recordings", type=int, default=80)
     cli.add_argument("--evaluation-recordings", type=int, default=RECORDINGS)
     cli.add_argument("--threads", type=int, default=1)
     cli.add_argument("--compiled", action="store_true", help="faster; needs a C++ compiler")
