@@ -10,11 +10,10 @@ from pydicom.uid import (
     UID,
     DeflatedExplicitVRLittleEndian,
     ExplicitVRBigEndian,
-    JPEGExtended12Bit,
-    RLELossless,
 )
 
 from app.pipeline.encapsulation import find_screens
+from app.pipeline.encoded import ENCAPSULATED, EncodedScreens
 from app.pipeline.errors import (
     CorruptPixelData,
     NoMModeRegion,
@@ -22,7 +21,7 @@ from app.pipeline.errors import (
     TooLarge,
     UnsupportedTransferSyntax,
 )
-from app.pipeline.frames import ENCAPSULATED, NATIVE, EncodedScreens, NativeScreens, open_pixels
+from app.pipeline.frames import NATIVE, NativeScreens, open_pixels
 from app.pipeline.grey import PixelFormat, ToGrey, grey_converter, read_pixel_format
 from app.pipeline.header import UNDEFINED_LENGTH, Header, PixelElement, read_header
 from app.pipeline.limits import Limits
@@ -96,7 +95,7 @@ def open_recording(path: Path, limits: Limits = Limits()) -> Recording:
         pixel_format = read_pixel_format(header)
         region, warnings = find_m_mode_region(regions, pixel_format.rows, pixel_format.columns)
         _check_limits(pixel_format, limits)
-        _check_encoding(header, pixel_format)
+        _check_encoding(header.transfer_syntax_uid)
         decoder: NativeScreens | EncodedScreens
         if header.transfer_syntax_uid in NATIVE:
             decoder = _native(header, pixel_format, pixels, path.stat().st_size)
@@ -104,9 +103,12 @@ def open_recording(path: Path, limits: Limits = Limits()) -> Recording:
             if pixels.length != UNDEFINED_LENGTH:
                 raise CorruptPixelData("The image data is not encoded in the way the file says.")
             decoder = EncodedScreens(
+                header.transfer_syntax_uid,
                 pixel_format,
-                find_screens(file, pixels.offset, pixel_format.frames),
-                is_jpeg=header.transfer_syntax_uid != RLELossless,
+                find_screens(
+                    file, pixels.offset, pixel_format.frames, _most_encoded_bytes(pixel_format)
+                ),
+                limits,
             )
     info = FileInfo(header.transfer_syntax_uid, pixel_format.frames)
     return Recording(info, region, warnings, path, decoder, grey_converter(header, pixel_format))
@@ -128,20 +130,22 @@ def _check_limits(pixel_format: PixelFormat, limits: Limits) -> None:
         )
 
 
-def _check_encoding(header: Header, pixel_format: PixelFormat) -> None:
-    syntax = header.transfer_syntax_uid
-    too_deep = pixel_format.bits_allocated != 8 and syntax not in (*NATIVE, RLELossless)
-    if syntax in NATIVE or (syntax in ENCAPSULATED and not too_deep):
+def _most_encoded_bytes(pixel_format: PixelFormat) -> int:
+    """Bound what an encoded screen may take: far more than the least compressible noise does."""
+    f = pixel_format
+    return 2 * f.rows * f.columns * f.samples * f.bytes_per_sample + 2**20
+
+
+def _check_encoding(syntax: str) -> None:
+    if syntax in NATIVE or syntax in ENCAPSULATED:
         return
     # Only a registered name is quoted: what else stands in the file could be anything.
     name = UID(syntax).name
     if name == syntax:
         name = "an unknown transfer syntax"
-    if syntax == JPEGExtended12Bit:
-        name = "JPEG of more than eight bits"
     raise UnsupportedTransferSyntax(
         f"The images are encoded as {name}, which cannot be read here. Export them uncompressed, "
-        "as RLE or as baseline JPEG."
+        "as RLE, or as JPEG, JPEG-LS or JPEG 2000."
     )
 
 

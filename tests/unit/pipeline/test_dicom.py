@@ -18,10 +18,10 @@ from PIL import Image
 from pydicom.dataset import Dataset
 from pydicom.encaps import encapsulate
 from pydicom.uid import (
+    MPEG2MPML,
     DeflatedExplicitVRLittleEndian,
     ExplicitVRBigEndian,
     ImplicitVRLittleEndian,
-    JPEG2000Lossless,
     JPEGBaseline8Bit,
     RLELossless,
 )
@@ -374,7 +374,7 @@ def test_one_sample_of_any_depth(
             data_set.compress(RLELossless)
 
     screens = np.array(read(write(tmp_path, edit=edit)), float)
-    np.testing.assert_allclose(screens, truth[0], atol=0.51)
+    np.testing.assert_allclose(screens, truth[0], atol=1)
 
 
 @pytest.mark.parametrize("scale", [257, 1])  # some writers fill only half of the 16 bits
@@ -494,7 +494,7 @@ def test_screens_in_several_fragments(tmp_path: Path, has_table: bool) -> None:
 
 
 @pytest.mark.parametrize(
-    ("uid", "name"), [(JPEG2000Lossless, "JPEG 2000"), ("1.2.3.4.5", "unknown transfer syntax")]
+    ("uid", "name"), [(MPEG2MPML, "MPEG2"), ("1.2.3.4.5", "unknown transfer syntax")]
 )
 def test_unsupported_transfer_syntaxes_are_named(tmp_path: Path, uid: str, name: str) -> None:
     def edit(data_set: Dataset) -> None:
