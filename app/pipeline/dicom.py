@@ -1,6 +1,6 @@
 """A DICOM file to a Recording: what it says of itself, and its M-mode screens, read lazily."""
 
-from collections.abc import Iterator
+from collections.abc import Generator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -48,7 +48,7 @@ class Recording:
     _decoder: NativeScreens | EncodedScreens = field(repr=False)
     _to_grey: ToGrey = field(repr=False)
 
-    def screens(self) -> Iterator[NDArray[np.uint8]]:
+    def screens(self) -> Generator[NDArray[np.uint8]]:
         """Decode the screens one at a time, in order.
 
         Yields
@@ -84,7 +84,9 @@ def open_recording(path: Path, limits: Limits = Limits()) -> Recording:
         pixels = header.pixels
         if pixels is None or pixels.length == 0:
             raise NoPixelData(
-                "The DICOM file holds no image. Export the recording with its images."
+                "The file is a DICOMDIR, the list of what is on a disk. Send the recording itself."
+                if header.is_directory
+                else "The DICOM file holds no image. Export the recording with its images."
             )
         regions = header.value("SequenceOfUltrasoundRegions")
         if not regions:

@@ -119,7 +119,7 @@ def _is_overlap(previous: Screen, screen: Screen, shift: int) -> bool:
     residual = _difference(previous, screen, shift, columns)
     if residual == 0:
         return True
-    chance = _chance_difference(previous.pixels[:, columns + shift], screen.pixels[:, columns])
+    chance = chance_difference(previous.pixels[:, columns + shift], screen.pixels[:, columns])
     if residual > _LIKENESS * chance:
         return False
     beside = min(
@@ -139,8 +139,8 @@ def _difference(previous: Screen, screen: Screen, shift: int, columns: NDArray[n
     return float(per_column[:kept].mean())
 
 
-def _chance_difference(a: NDArray[np.uint8], b: NDArray[np.uint8]) -> float:
-    """Mean squared difference between any column of `a` and any of `b`."""
+def chance_difference(a: NDArray[np.uint8], b: NDArray[np.uint8]) -> float:
+    """Mean squared difference between any column of `a` and any of `b`, shape (rows, columns)."""
     x, y = a.astype(np.float32), b.astype(np.float32)
     of_rows = (x**2).mean(axis=1) + (y**2).mean(axis=1) - 2 * x.mean(axis=1) * y.mean(axis=1)
     return float(of_rows.mean())

@@ -1,15 +1,18 @@
 """Reading DICOM files whose pixels and calibration are known."""
 
+import gzip
 import io
 import subprocess
 import sys
 import tracemalloc
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pydicom
+import pydicom.data
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -257,6 +260,24 @@ def test_not_dicom(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "file"
     path.write_bytes(content)
     with pytest.raises(NotDicom):
+        open_recording(path)
+
+
+@pytest.mark.parametrize("kind", ["ZIP", "gzip"])
+def test_an_archive_is_told_from_other_files(tmp_path: Path, kind: str) -> None:
+    recording, path = write(tmp_path), tmp_path / "archive"
+    if kind == "ZIP":
+        with zipfile.ZipFile(path, "w") as archive:
+            archive.write(recording)
+    else:
+        path.write_bytes(gzip.compress(recording.read_bytes()))
+    with pytest.raises(NotDicom, match=f"a {kind} archive"):
+        open_recording(path)
+
+
+def test_a_dicomdir_holds_no_image() -> None:
+    path = Path(pydicom.data.__file__).parent / "test_files" / "dicomdirtests" / "DICOMDIR"
+    with pytest.raises(NoPixelData, match="DICOMDIR"):
         open_recording(path)
 
 
