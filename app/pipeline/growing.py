@@ -93,7 +93,8 @@ class GrowingStrip:
             last is not None
             and len(self._blocks) == 1
             and last.undrawn_columns > 0
-            and last.columns - last.undrawn_columns < last.min_overlap
+            # compression blurs the edge of what is drawn: that much more is needed
+            and last.columns - last.undrawn_columns < 2 * last.min_overlap
         )
 
     def _begin(self, screen: Screen) -> None:
