@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from pydicom.sequence import Sequence
 from pydicom.uid import (
     UID,
     DeflatedExplicitVRLittleEndian,
@@ -89,7 +90,7 @@ def open_recording(path: Path, limits: Limits = Limits()) -> Recording:
                 else "The DICOM file holds no image. Export the recording with its images."
             )
         regions = header.value("SequenceOfUltrasoundRegions")
-        if not regions:
+        if not isinstance(regions, Sequence) or not regions:
             raise NoMModeRegion(
                 "The image has no calibrated regions. Export the M-mode recording from the scanner "
                 "as DICOM, not as a screen shot."

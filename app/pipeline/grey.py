@@ -173,8 +173,8 @@ def _table(header: Header, pixel_format: PixelFormat) -> NDArray[np.uint8] | Non
 def _palette(header: Header, stored: NDArray[Any]) -> NDArray[np.uint8]:
     try:
         colours = apply_color_lut(stored.astype(np.uint16)[:, None], header.data_set)
-    except Exception as error:  # whatever a damaged palette makes pydicom raise
+        if colours.max() > 255:  # some writers fill only the lower half of sixteen bits
+            colours = colours >> 8
+        return luma(colours.astype(np.uint8))[:, 0]
+    except Exception as error:  # whatever a damaged palette makes pydicom raise or give
         raise CorruptPixelData("The image's colour palette is missing or damaged.") from error
-    if colours.max() > 255:  # some writers fill only the lower half of sixteen bits
-        colours = colours >> 8
-    return luma(colours.astype(np.uint8))[:, 0]

@@ -216,7 +216,25 @@ def too_low(data_set: Dataset) -> None:
     m_mode(data_set).RegionLocationMaxY1 = LAYOUT.top + 5
 
 
-@pytest.mark.parametrize("edit", [remove_regions, empty_regions, only_two_d, too_low])
+def not_a_sequence(data_set: Dataset) -> None:
+    data_set.add_new("SequenceOfUltrasoundRegions", "AT", 0x00080018)
+
+
+def items_without_values(data_set: Dataset) -> None:
+    data_set.SequenceOfUltrasoundRegions = [Dataset(), Dataset()]
+
+
+@pytest.mark.parametrize(
+    "edit",
+    [
+        remove_regions,
+        empty_regions,
+        only_two_d,
+        too_low,
+        not_a_sequence,
+        items_without_values,
+    ],
+)
 def test_no_m_mode_region(tmp_path: Path, edit: Edit) -> None:
     path = write(tmp_path, edit=edit)
     with pytest.raises(NoMModeRegion):
@@ -424,6 +442,20 @@ def test_a_palette_that_is_missing_is_corrupt(tmp_path: Path) -> None:
     def edit(data_set: Dataset) -> None:
         indices = np.zeros(screen_shape(data_set), np.uint8)
         set_pixels(data_set, indices, SamplesPerPixel=1, PhotometricInterpretation="PALETTE COLOR")
+
+    path = write(tmp_path, edit=edit)
+    with pytest.raises(CorruptPixelData):
+        open_recording(path)
+
+
+def test_a_palette_that_gives_too_few_colours_is_corrupt(tmp_path: Path) -> None:
+    def edit(data_set: Dataset) -> None:
+        indices = np.zeros(screen_shape(data_set), np.uint8)
+        set_pixels(data_set, indices, SamplesPerPixel=1, PhotometricInterpretation="PALETTE COLOR")
+        for colour in ("Red", "Green", "Blue"):
+            name = f"{colour}PaletteColorLookupTable"
+            data_set.add_new(f"{name}Descriptor", "US", [256, 0, 16])
+            setattr(data_set, f"{name}Data", b"" if colour == "Blue" else bytes(512))
 
     path = write(tmp_path, edit=edit)
     with pytest.raises(CorruptPixelData):
