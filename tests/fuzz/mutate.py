@@ -150,7 +150,13 @@ def _regions(rng: random.Random, data_set: Dataset) -> None:
     regions = data_set.SequenceOfUltrasoundRegions
     items = list(regions)
     data_set.SequenceOfUltrasoundRegions = rng.choice(
-        (items[:1], items * rng.choice((2, 300)), items[::-1], [Dataset(), *items], [])
+        (
+            items[:1],
+            items * rng.choice((2, 300 if len(items) < 10 else 1)),
+            items[::-1],
+            [Dataset(), *items],
+            [],
+        )
     )
 
 
@@ -173,7 +179,7 @@ def _pixels(rng: random.Random, data_set: Dataset) -> None:
     elif what == 3:
         fragments[at] = rng.randbytes(rng.randrange(200))
     elif what == 4:
-        fragments[at] = bytes(damaged) * rng.choice((2, 50))
+        fragments[at] = bytes(damaged) * rng.choice((2, 50 if len(damaged) < 100_000 else 2))
     else:
         for _ in range(rng.choice((1, 3, 30))):
             # what a decoder reads first steers it: damage is likelier there
