@@ -55,7 +55,7 @@ class Settings(BaseSettings):
     threads: int = Field(
         0, ge=0, le=256, description="Threads of a network's run; 0 shares the cores by workers."
     )
-    max_upload_bytes: int = Field(2**30, gt=0, description="Largest recording accepted, in bytes.")
+    max_upload_bytes: int = Field(2**32, gt=0, description="Largest recording accepted, in bytes.")
     max_frames: int = Field(
         Limits().max_frames, gt=0, description="Most screens that a recording may hold."
     )
@@ -66,6 +66,22 @@ class Settings(BaseSettings):
     )
     max_strip_columns: int = Field(
         Limits().max_strip_columns, gt=0, description="Most columns of the stitched strip."
+    )
+    max_strip_pixels: int = Field(
+        Limits().max_strip_pixels, gt=0, description="Most pixels of the stitched strip."
+    )
+    max_duration_s: float = Field(
+        Limits().max_duration_s, gt=0, description="Longest M-mode that a recording may hold."
+    )
+    decoder_memory_bytes: int = Field(
+        Limits().decoder_memory_bytes,
+        ge=2**27,
+        description="Most memory of the process that decodes JPEG lossless, JPEG-LS and JPEG 2000.",
+    )
+    decoder_time_limit_s: float = Field(
+        Limits().decoder_time_limit_s,
+        gt=0,
+        description="Longest time that it may take over one screen.",
     )
     drain_max_bytes: int = Field(
         2**30,
@@ -142,6 +158,10 @@ class Settings(BaseSettings):
             max_frames=self.max_frames,
             max_decoded_pixels=self.max_decoded_pixels,
             max_strip_columns=self.max_strip_columns,
+            max_strip_pixels=self.max_strip_pixels,
+            max_duration_s=self.max_duration_s,
+            decoder_memory_bytes=self.decoder_memory_bytes,
+            decoder_time_limit_s=self.decoder_time_limit_s,
         )
 
     @property

@@ -33,6 +33,7 @@ UPLOAD_PROBLEMS = (
     "no_calibration",
     "unsupported_transfer_syntax",
     "corrupt_pixel_data",
+    "sweep_not_ordered",
     "too_short",
     "not_ready",
     "time_limit",

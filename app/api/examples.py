@@ -210,6 +210,8 @@ DETAILS: dict[str, str] = {
     "no_calibration": "The M-mode region does not say how long a column lasts.",
     "unsupported_transfer_syntax": "The image is encoded in a way that is not read here.",
     "corrupt_pixel_data": "The image data ends before the last screen.",
+    "sweep_not_ordered": "The screens do not scroll: a bar overwrites them from left to right, and "
+    "too much between them is missing to put them in order.",
     "too_short": "The recording holds 0.21 s of M-mode; at least 0.3 s are needed.",
     "internal_error": "Something broke that is not your fault. Give the request_id to whoever "
     "runs the service.",

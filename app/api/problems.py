@@ -34,6 +34,7 @@ CATALOGUE: Mapping[str, tuple[int, str]] = {
     "no_calibration": (422, "No calibration in the file"),
     "unsupported_transfer_syntax": (422, "An encoding that is not read here"),
     "corrupt_pixel_data": (422, "The image is damaged"),
+    "sweep_not_ordered": (422, "The screens cannot be put in order"),
     "too_short": (422, "Too little M-mode"),
     "internal_error": (500, "A fault of the service"),
     "not_ready": (503, "The service is not ready"),

@@ -1,20 +1,20 @@
 """A DICOM file to a Recording: what it says of itself, and its M-mode screens, read lazily."""
 
-from collections.abc import Iterator
+from collections.abc import Generator
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from pydicom.sequence import Sequence
 from pydicom.uid import (
     UID,
     DeflatedExplicitVRLittleEndian,
     ExplicitVRBigEndian,
-    JPEGExtended12Bit,
-    RLELossless,
 )
 
 from app.pipeline.encapsulation import find_screens
+from app.pipeline.encoded import ENCAPSULATED, EncodedScreens
 from app.pipeline.errors import (
     CorruptPixelData,
     NoMModeRegion,
@@ -22,7 +22,7 @@ from app.pipeline.errors import (
     TooLarge,
     UnsupportedTransferSyntax,
 )
-from app.pipeline.frames import ENCAPSULATED, NATIVE, EncodedScreens, NativeScreens, open_pixels
+from app.pipeline.frames import NATIVE, NativeScreens, open_pixels
 from app.pipeline.grey import PixelFormat, ToGrey, grey_converter, read_pixel_format
 from app.pipeline.header import UNDEFINED_LENGTH, Header, PixelElement, read_header
 from app.pipeline.limits import Limits
@@ -49,7 +49,7 @@ class Recording:
     _decoder: NativeScreens | EncodedScreens = field(repr=False)
     _to_grey: ToGrey = field(repr=False)
 
-    def screens(self) -> Iterator[NDArray[np.uint8]]:
+    def screens(self) -> Generator[NDArray[np.uint8]]:
         """Decode the screens one at a time, in order.
 
         Yields
@@ -85,10 +85,12 @@ def open_recording(path: Path, limits: Limits = Limits()) -> Recording:
         pixels = header.pixels
         if pixels is None or pixels.length == 0:
             raise NoPixelData(
-                "The DICOM file holds no image. Export the recording with its images."
+                "The file is a DICOMDIR, the list of what is on a disk. Send the recording itself."
+                if header.is_directory
+                else "The DICOM file holds no image. Export the recording with its images."
             )
         regions = header.value("SequenceOfUltrasoundRegions")
-        if not regions:
+        if not isinstance(regions, Sequence) or not regions:
             raise NoMModeRegion(
                 "The image has no calibrated regions. Export the M-mode recording from the scanner "
                 "as DICOM, not as a screen shot."
@@ -96,7 +98,7 @@ def open_recording(path: Path, limits: Limits = Limits()) -> Recording:
         pixel_format = read_pixel_format(header)
         region, warnings = find_m_mode_region(regions, pixel_format.rows, pixel_format.columns)
         _check_limits(pixel_format, limits)
-        _check_encoding(header, pixel_format)
+        _check_encoding(header.transfer_syntax_uid)
         decoder: NativeScreens | EncodedScreens
         if header.transfer_syntax_uid in NATIVE:
             decoder = _native(header, pixel_format, pixels, path.stat().st_size)
@@ -104,9 +106,12 @@ def open_recording(path: Path, limits: Limits = Limits()) -> Recording:
             if pixels.length != UNDEFINED_LENGTH:
                 raise CorruptPixelData("The image data is not encoded in the way the file says.")
             decoder = EncodedScreens(
+                header.transfer_syntax_uid,
                 pixel_format,
-                find_screens(file, pixels.offset, pixel_format.frames),
-                is_jpeg=header.transfer_syntax_uid != RLELossless,
+                find_screens(
+                    file, pixels.offset, pixel_format.frames, _most_encoded_bytes(pixel_format)
+                ),
+                limits,
             )
     info = FileInfo(header.transfer_syntax_uid, pixel_format.frames)
     return Recording(info, region, warnings, path, decoder, grey_converter(header, pixel_format))
@@ -128,20 +133,22 @@ def _check_limits(pixel_format: PixelFormat, limits: Limits) -> None:
         )
 
 
-def _check_encoding(header: Header, pixel_format: PixelFormat) -> None:
-    syntax = header.transfer_syntax_uid
-    too_deep = pixel_format.bits_allocated != 8 and syntax not in (*NATIVE, RLELossless)
-    if syntax in NATIVE or (syntax in ENCAPSULATED and not too_deep):
+def _most_encoded_bytes(pixel_format: PixelFormat) -> int:
+    """Bound what an encoded screen may take: far more than the least compressible noise does."""
+    f = pixel_format
+    return 2 * f.rows * f.columns * f.samples * f.bytes_per_sample + 2**20
+
+
+def _check_encoding(syntax: str) -> None:
+    if syntax in NATIVE or syntax in ENCAPSULATED:
         return
     # Only a registered name is quoted: what else stands in the file could be anything.
     name = UID(syntax).name
     if name == syntax:
         name = "an unknown transfer syntax"
-    if syntax == JPEGExtended12Bit:
-        name = "JPEG of more than eight bits"
     raise UnsupportedTransferSyntax(
         f"The images are encoded as {name}, which cannot be read here. Export them uncompressed, "
-        "as RLE or as baseline JPEG."
+        "as RLE, or as JPEG, JPEG-LS or JPEG 2000."
     )
 
 

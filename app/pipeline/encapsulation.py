@@ -23,7 +23,9 @@ class Fragment:
     length: int
 
 
-def find_screens(file: BinaryIO, offset: int, frames: int) -> tuple[tuple[Fragment, ...], ...]:
+def find_screens(
+    file: BinaryIO, offset: int, frames: int, most_bytes: int
+) -> tuple[tuple[Fragment, ...], ...]:
     """Find the fragments of every encoded screen.
 
     The Basic Offset Table decides where it fits what follows; otherwise a fragment is a screen,
@@ -36,11 +38,13 @@ def find_screens(file: BinaryIO, offset: int, frames: int) -> tuple[tuple[Fragme
         Of the first item of the pixel data.
     frames : int
         How many screens the header promises.
+    most_bytes : int
+        What an encoded screen of that size may take.
 
     Raises
     ------
     CorruptPixelData
-        If the pixel data is cut off or does not hold that many screens.
+        If the pixel data is cut off or does not hold that many screens, or one is too large.
     """
     items = _items(file, offset)
     if not items:
@@ -55,6 +59,11 @@ def find_screens(file: BinaryIO, offset: int, frames: int) -> tuple[tuple[Fragme
         raise CorruptPixelData(
             f"The file promises {frames} screens, but holds {len(screens)}: it was cut off or "
             "damaged. Export or copy the recording again."
+        )
+    if any(sum(part.length for part in screen) > most_bytes for screen in screens):
+        raise CorruptPixelData(
+            "A screen takes more bytes than its size can need: the image data is damaged. Export "
+            "the recording again."
         )
     return tuple(screens)
 

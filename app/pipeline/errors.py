@@ -64,6 +64,12 @@ class CorruptPixelData(RecordingError):
     code = "corrupt_pixel_data"
 
 
+class SweepNotOrdered(RecordingError):
+    """A bar overwrites the screens from left to right, and their order in time is lost."""
+
+    code = "sweep_not_ordered"
+
+
 class TooShort(RecordingError):
     """Too little M-mode to hold a cardiac cycle."""
 

@@ -1,7 +1,5 @@
-"""The screens of a recording, decoded one at a time, of each only the M-mode region."""
+"""Uncompressed screens, read one at a time, of each only the M-mode region."""
 
-import io
-import struct
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,21 +8,15 @@ from typing import Any, BinaryIO, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
-from PIL.JpegImagePlugin import JpegImageFile
 from pydicom.uid import (
     DeflatedExplicitVRLittleEndian,
     ExplicitVRBigEndian,
     ExplicitVRLittleEndian,
     ImplicitVRLittleEndian,
-    JPEGBaseline8Bit,
-    JPEGExtended12Bit,
-    RLELossless,
 )
 
-from app.pipeline.encapsulation import Fragment, read_screen
 from app.pipeline.errors import CorruptPixelData
-from app.pipeline.grey import PixelFormat, ToGrey, luma
+from app.pipeline.grey import PixelFormat, ToGrey
 from app.pipeline.header import PixelElement
 from app.pipeline.results import Region
 
@@ -36,9 +28,6 @@ NATIVE = frozenset(
         ExplicitVRBigEndian,
     )
 )
-ENCAPSULATED = frozenset((RLELossless, JPEGBaseline8Bit, JPEGExtended12Bit))
-
-_DAMAGED = "Screen {} of the recording is damaged and cannot be decoded. Export it again."
 
 
 class _Readable(Protocol):
@@ -127,82 +116,6 @@ class NativeScreens:
             data = np.frombuffer(data, np.uint16).byteswap().tobytes()
         values = np.frombuffer(data, self._type, offset=odd, count=length // self._type.itemsize)
         return values.reshape(-1, samples_per_row)
-
-
-class EncodedScreens:
-    """Decodes compressed screens: run lengths (PS3.5 annex G) and JPEG of eight bits.
-
-    Parameters
-    ----------
-    pixel_format : PixelFormat
-    screens : tuple of tuple of Fragment
-    is_jpeg : bool
-    """
-
-    def __init__(
-        self,
-        pixel_format: PixelFormat,
-        screens: tuple[tuple[Fragment, ...], ...],
-        is_jpeg: bool,
-    ) -> None:
-        self.format = pixel_format
-        self.screens = screens
-        self.is_jpeg = is_jpeg
-
-    def regions(
-        self, file: BinaryIO, region: Region, to_grey: ToGrey
-    ) -> Iterator[NDArray[np.uint8]]:
-        """Yield the region of every screen, shape (rows, columns)."""
-        for number, screen in enumerate(self.screens, start=1):
-            encoded = read_screen(file, screen)
-            try:
-                if self.is_jpeg:
-                    grey = self._jpeg(encoded, region, to_grey)
-                else:
-                    grey = to_grey(self._run_lengths(encoded, region))
-            except CorruptPixelData:
-                raise
-            except Exception as error:  # whatever hostile bytes make a decoder raise
-                raise CorruptPixelData(_DAMAGED.format(number)) from error
-            yield grey
-
-    def _run_lengths(self, encoded: bytes, region: Region) -> NDArray[Any]:
-        f = self.format
-        count, *offsets = struct.unpack("<16I", encoded[:64])
-        if count != f.samples * f.bytes_per_sample:
-            raise ValueError("segments do not match the samples")
-        ends = [*offsets[1:count], len(encoded)]
-        wanted = f.bytes_per_sample * (1 if f.has_luma_first else f.samples)
-        planes: list[NDArray[Any]] = [
-            self._segment(encoded[start:end], region)
-            for start, end in zip(offsets[:wanted], ends[:wanted], strict=True)
-        ]
-        if f.bytes_per_sample == 2:  # the more significant byte comes first
-            pairs = zip(planes[::2], planes[1::2], strict=True)
-            planes = [high.astype(np.uint16) << 8 | low for high, low in pairs]
-        return planes[0] if len(planes) == 1 else np.stack(planes, axis=-1)
-
-    def _segment(self, segment: bytes, region: Region) -> NDArray[np.uint8]:
-        # TIFF's PackBits is DICOM's run-length code. Taking all rows for one also reads files
-        # whose runs cross rows, and what lies below the region is not decoded.
-        size = (region.y1 * self.format.columns, 1)
-        plane = Image.frombytes("L", size, segment, "packbits", "L")
-        values = np.asarray(plane).reshape(region.y1, self.format.columns)
-        return values[region.y0 :, region.x0 : region.x1]
-
-    def _jpeg(self, encoded: bytes, region: Region, to_grey: ToGrey) -> NDArray[np.uint8]:
-        # Opened without Image.open, which would warn of large images: their size is checked here.
-        image = JpegImageFile(io.BytesIO(encoded))
-        if image.size != (self.format.columns, self.format.rows) or image.mode not in ("L", "RGB"):
-            raise ValueError("the encoded image is not as the header says")
-        # Without a marker libjpeg takes three components for luma and chroma; DICOM knows better.
-        marked = "jfif" in image.info or "adobe" in image.info
-        is_rgb = image.mode == "RGB" and self.format.photometric == "RGB" and not marked
-        image.draft("YCbCr" if is_rgb else "L", image.size)
-        values = np.asarray(image)[region.y0 : region.y1, region.x0 : region.x1]
-        if is_rgb:
-            return luma(values)
-        return to_grey(values) if self.format.samples == 1 else np.ascontiguousarray(values)
 
 
 class _Inflated:

@@ -20,6 +20,8 @@ _SAMPLES = {
     "RGB": 3,
     "YBR_FULL": 3,
     "YBR_FULL_422": 3,
+    "YBR_ICT": 3,  # JPEG 2000's own two: its decoders give RGB
+    "YBR_RCT": 3,
 }
 # ITU-R BT.601 luma, 0.299 R + 0.587 G + 0.114 B, in 65536ths; they add up, so grey stays grey.
 _LUMA = (19_595, 38_470, 7_471)
@@ -62,7 +64,7 @@ class PixelFormat:
     @property
     def has_luma_first(self) -> bool:
         """Whether the first sample is luma, and the others can be left alone."""
-        return self.photometric.startswith("YBR")
+        return self.photometric in ("YBR_FULL", "YBR_FULL_422")
 
 
 def read_pixel_format(header: Header) -> PixelFormat:
@@ -117,8 +119,8 @@ def grey_converter(header: Header, pixel_format: PixelFormat) -> ToGrey:
     """Make the function that turns stored values into grey.
 
     It takes unsigned values of shape (rows, columns), or (rows, columns, 3) for RGB; of YBR the
-    luma alone. It returns uint8 of shape (rows, columns), 0 black and 255 white. All of the
-    stored range is spread over the 256 greys.
+    luma alone. It returns uint8 of shape (rows, columns), 0 black and 255 white: all of the stored
+    range is spread over the 256 greys.
 
     Raises
     ------
@@ -161,14 +163,18 @@ def _table(header: Header, pixel_format: PixelFormat) -> NDArray[np.uint8] | Non
     white = (1 << f.bits_stored) - 1
     if f.photometric == "MONOCHROME1":
         stored = white - stored
+    if f.bits_stored >= 8:
+        # The eight most significant bits: whether eight bits were widened by a shift or by a
+        # factor, they come back as they were.
+        return (stored >> (f.bits_stored - 8)).astype(np.uint8)
     return np.round(stored * (255 / white)).astype(np.uint8)
 
 
 def _palette(header: Header, stored: NDArray[Any]) -> NDArray[np.uint8]:
     try:
         colours = apply_color_lut(stored.astype(np.uint16)[:, None], header.data_set)
-    except Exception as error:  # whatever a damaged palette makes pydicom raise
+        if colours.max() > 255:  # some writers fill only the lower half of sixteen bits
+            colours = colours >> 8
+        return luma(colours.astype(np.uint8))[:, 0]
+    except Exception as error:  # whatever a damaged palette makes pydicom raise or give
         raise CorruptPixelData("The image's colour palette is missing or damaged.") from error
-    if colours.max() > 255:  # some writers fill only the lower half of sixteen bits
-        colours = colours >> 8
-    return luma(colours.astype(np.uint8))[:, 0]

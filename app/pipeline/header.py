@@ -24,6 +24,7 @@ from pydicom.uid import (
     ExplicitVRBigEndian,
     ExplicitVRLittleEndian,
     ImplicitVRLittleEndian,
+    MediaStorageDirectoryStorage,
 )
 
 from app.pipeline.errors import NotDicom
@@ -55,9 +56,15 @@ _KEYWORDS = (
     "BluePaletteColorLookupTableData",
 )
 _WANTED = frozenset(cast(int, tag_for_keyword(keyword)) for keyword in _KEYWORDS)
+_MEDIA_STORAGE_SOP_CLASS = 0x00020002
 _TRANSFER_SYNTAX = 0x00020010
 _PIXEL_DATA = 0x7FE00010
 _FLOAT_PIXEL_DATA = 0x7FE00008  # the first of the three elements that may hold pixels
+_ARCHIVES = {
+    b"PK\x03\x04": "a ZIP archive",
+    b"\x1f\x8b": "a gzip archive",
+    b"7z\xbc\xaf": "a 7z archive",
+}
 UNDEFINED_LENGTH = 0xFFFFFFFF
 
 _MAX_READS = 300_000  # real headers take a few thousand
@@ -98,12 +105,15 @@ class Header:
     deflated_at : int or None
         Where the deflated data set begins in the file.
     pixels : PixelElement or None
+    is_directory : bool
+        Whether it is a DICOMDIR, the list of what is on a medium.
     """
 
     data_set: Dataset
     transfer_syntax_uid: str
     deflated_at: int | None
     pixels: PixelElement | None
+    is_directory: bool
 
     def value(self, keyword: str) -> Any:
         """Value of an attribute; None where it is absent, empty or cannot be read."""
@@ -159,7 +169,11 @@ def read_header(file: BinaryIO) -> Header:
         follows cannot be read.
     """
     file.seek(0)
-    has_preamble = file.read(132)[128:] == b"DICM"
+    begins = file.read(132)
+    has_preamble = begins[128:] == b"DICM"
+    for signature, kind in _ARCHIVES.items():
+        if begins.startswith(signature) and not has_preamble:
+            raise NotDicom(f"The file is {kind}. Unpack it and send the DICOM file that is in it.")
     file.seek(132 if has_preamble else 0)
     try:
         header = _parse(cast(BinaryIO, _Bounded(file)))
@@ -173,7 +187,8 @@ def read_header(file: BinaryIO) -> Header:
         re.fullmatch(r"[0-9.]{5,64}", header.text("SOPClassUID")) and header.integer("Rows")
     ):
         raise NotDicom("The file is not a DICOM file. Export the recording as DICOM and send that.")
-    if has_preamble and not header.data_set and not header.transfer_syntax_uid:
+    is_empty = not header.data_set and not header.transfer_syntax_uid
+    if has_preamble and is_empty and not header.is_directory:
         raise NotDicom("The file begins like DICOM, but there is nothing in it.")
     return header
 
@@ -181,7 +196,7 @@ def read_header(file: BinaryIO) -> Header:
 def _parse(file: BinaryIO) -> Header:
     meta = read_dataset(
         file, False, True, stop_when=lambda tag, vr, length: tag >> 16 != 2,
-        specific_tags=[_TRANSFER_SYNTAX],
+        specific_tags=[_TRANSFER_SYNTAX, _MEDIA_STORAGE_SOP_CLASS],
     )  # fmt: skip
     syntax = str(meta.get("TransferSyntaxUID", "") or "")
     if syntax and not re.fullmatch(r"[0-9.]{1,64}", syntax):
@@ -197,7 +212,8 @@ def _parse(file: BinaryIO) -> Header:
     data_set, pixels = _read_data_set(file, is_implicit, syntax != ExplicitVRBigEndian)
     if not syntax and data_set:
         syntax = ImplicitVRLittleEndian if is_implicit else ExplicitVRLittleEndian
-    return Header(data_set, syntax, deflated_at, pixels)
+    is_directory = meta.get("MediaStorageSOPClassUID") == MediaStorageDirectoryStorage
+    return Header(data_set, syntax, deflated_at, pixels, is_directory)
 
 
 def _looks_explicit(file: BinaryIO) -> bool:

@@ -13,6 +13,7 @@ _BANDS = 16  # of rows, in a signature
 _MIN_OVERLAP_COLUMNS = 32  # of a narrow screen a quarter of its columns
 _CANDIDATES = 6  # shifts that are checked on whole columns
 _CHECKED_COLUMNS = 128
+_BLURRED_GREY = 48  # what a ruler beside the M-mode may leave in its first columns
 # Share of the checked columns that may differ: cursors and other marks that do not scroll.
 _OUTLIERS = 0.1
 # What tells a true overlap from another beat that merely looks alike, measured on a real and on
@@ -40,9 +41,16 @@ class Screen:
 
     @cached_property
     def undrawn_columns(self) -> int:
-        """Number of columns at the left that are black from top to bottom."""
-        drawn = self.pixels.any(axis=0)
-        return int(drawn.argmax()) if drawn.any() else self.columns
+        """Number of columns at the left that are black from top to bottom.
+
+        Compression may have blurred what stands beside the first of them; then most of those up
+        to the first bright one have to be black.
+        """
+        brightest = self.pixels.max(axis=0)
+        if not brightest.any():
+            return self.columns
+        undrawn = int((brightest > (_BLURRED_GREY if brightest[0] else 0)).argmax())
+        return undrawn if 2 * int((brightest[:undrawn] == 0).sum()) >= undrawn else 0
 
     @cached_property
     def informative(self) -> NDArray[np.bool_]:
@@ -119,7 +127,7 @@ def _is_overlap(previous: Screen, screen: Screen, shift: int) -> bool:
     residual = _difference(previous, screen, shift, columns)
     if residual == 0:
         return True
-    chance = _chance_difference(previous.pixels[:, columns + shift], screen.pixels[:, columns])
+    chance = chance_difference(previous.pixels[:, columns + shift], screen.pixels[:, columns])
     if residual > _LIKENESS * chance:
         return False
     beside = min(
@@ -139,8 +147,8 @@ def _difference(previous: Screen, screen: Screen, shift: int, columns: NDArray[n
     return float(per_column[:kept].mean())
 
 
-def _chance_difference(a: NDArray[np.uint8], b: NDArray[np.uint8]) -> float:
-    """Mean squared difference between any column of `a` and any of `b`."""
+def chance_difference(a: NDArray[np.uint8], b: NDArray[np.uint8]) -> float:
+    """Mean squared difference between any column of `a` and any of `b`, shape (rows, columns)."""
     x, y = a.astype(np.float32), b.astype(np.float32)
     of_rows = (x**2).mean(axis=1) + (y**2).mean(axis=1) - 2 * x.mean(axis=1) * y.mean(axis=1)
     return float(of_rows.mean())

@@ -84,7 +84,10 @@ class Strip:
         Number of screens in the file.
     starts : tuple of int
         For every screen the strip's column at which the screen's first column lies; negative where
-        that column was not drawn yet.
+        that column was not drawn yet. Of a display that sweeps, the column at which a screen
+        that scrolls and ends at the same moment would begin.
+    seams : tuple of int
+        Columns within a screen before which time is missing: those of a sweep's bar.
     warnings : tuple of Warning
     """
 
@@ -93,6 +96,7 @@ class Strip:
     frames: int
     starts: tuple[int, ...]
     warnings: tuple[Warning, ...] = ()
+    seams: tuple[int, ...] = ()
 
     @property
     def rows(self) -> int:
@@ -116,9 +120,10 @@ class Strip:
 
     @property
     def joins(self) -> tuple[int, ...]:
-        """Columns at which a screen was appended whole: time is missing before each of them."""
+        """Columns before which time is missing: screens appended whole, and the seams."""
         width = self.region.x1 - self.region.x0
-        return tuple(b for a, b in itertools.pairwise(self.starts) if b - a >= width)
+        whole = (b for a, b in itertools.pairwise(self.starts) if b - a >= width)
+        return tuple(sorted({*whole, *self.seams}))
 
 
 @dataclass(frozen=True)

@@ -32,6 +32,8 @@ OVERLAP_COLUMNS = 64
 STEEPEST_PAIRS_PER_COLUMN = 3
 SLOPE_PENALTY = 0.03
 SHARE_FLOOR = 1e-5
+PIECE_COLUMNS = 256
+PIECES_AT_ONCE = 128
 CENTRE_ROWS = 7
 NEAR_ROWS = 4
 GUESS_SMOOTHING_COLUMNS = 4
@@ -158,12 +160,19 @@ def decode(share: Floats) -> tuple[Floats, Floats]:
 def _smoothest_path(score: Floats) -> NDArray[np.int64]:
     """Path of highest score with a quadratic penalty on its slope (Viterbi), per border.
 
-    The strip is cut into overlapping pieces whose paths are found side by side; after the overlap
-    a path no longer depends on where its piece began.
+    The strip is cut into overlapping pieces; after the overlap a path no longer depends on where
+    its piece began. Some are found side by side, but not all at once: that would take gigabytes.
     """
+    columns = score.shape[2]
+    starts = np.arange(0, columns, PIECE_COLUMNS)
+    some = [starts[i : i + PIECES_AT_ONCE] for i in range(0, len(starts), PIECES_AT_ONCE)]
+    return np.concatenate([_paths_of_pieces(score, s) for s in some], axis=1)[:, :columns]
+
+
+def _paths_of_pieces(score: Floats, starts: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Paths of the pieces that begin at `starts`, one after the other."""
     borders, rows, columns = score.shape
-    piece, margin = 256, 64
-    starts = np.arange(0, columns, piece)
+    piece, margin = PIECE_COLUMNS, 64
     length = piece + 2 * margin
     at = np.clip(starts[:, None] - margin + np.arange(length)[None, :], 0, columns - 1)
     # (length, borders, pieces, rows): one contiguous slab a step
@@ -191,7 +200,7 @@ def _smoothest_path(score: Floats) -> NDArray[np.int64]:
         row = np.take_along_axis(inside, reached.argmax(-1)[..., None], -1)[..., 0]
         path[step] = row - steep
     middle = path[margin : margin + piece].transpose(1, 2, 0).reshape(borders, -1)
-    return middle[:, :columns]
+    return middle
 
 
 def _visible(in_view: Floats, rows: Floats) -> NDArray[np.bool_]:

@@ -1,15 +1,14 @@
-"""The screens of one scrolling M-mode to one strip."""
+"""The screens of one M-mode to one strip, whether they scroll or a bar overwrites them."""
 
 from collections.abc import Callable
-
-import numpy as np
-from numpy.typing import NDArray
+from contextlib import closing
 
 from app.pipeline.dicom import Recording
 from app.pipeline.errors import TooLarge, TooShort
+from app.pipeline.growing import GrowingStrip
 from app.pipeline.limits import Limits
-from app.pipeline.registration import Screen, find_shift
-from app.pipeline.results import Strip, Warning
+from app.pipeline.registration import Screen
+from app.pipeline.results import Region, Strip, Warning
 
 MIN_DURATION_S = 0.3
 _MAX_WARNINGS = 10
@@ -23,7 +22,9 @@ def stitch(
     """Join the screens of a recording; only columns that a screen adds are kept of it.
 
     Columns that the scanner had not drawn yet, black from top to bottom at the left of the first
-    screens, are left out; the starts of those screens are negative.
+    screens, are left out; the starts of those screens are negative. Where a bar sweeps over the
+    screen, the strip begins behind the bar of the first screen, and goes on with what each screen
+    overwrites.
 
     Parameters
     ----------
@@ -35,25 +36,27 @@ def stitch(
     Returns
     -------
     Strip
-        With a warning ``screens_do_not_overlap`` wherever a screen was appended whole.
+        With a warning ``screens_do_not_overlap`` wherever a screen was appended whole,
+        ``sweep_ordered`` where screens were put in order, and ``sweep_seam`` where a bar that
+        stands still parts newer from older columns.
 
     Raises
     ------
     TooShort
         If the strip lasts less than 0.3 s.
     TooLarge
-        If it has more columns than allowed.
+        If it is longer than allowed.
+    SweepNotOrdered
+        If a bar sweeps over the screen, and what a screen adds does not begin where it stood.
     CorruptPixelData
         If a screen cannot be decoded.
     """
-    growing = _GrowingStrip()
-    for number, pixels in enumerate(recording.screens(), start=1):
-        growing.add(Screen(pixels))
-        if growing.columns > limits.max_strip_columns:
-            raise TooLarge(
-                f"The M-mode is longer than the {limits.max_strip_columns} columns that are read."
-            )
-        progress(number / recording.info.frames)
+    growing = GrowingStrip()
+    with closing(recording.screens()) as screens:
+        for number, pixels in enumerate(screens, start=1):
+            growing.add(Screen(pixels))
+            _check_size(growing.columns, recording.region, limits)
+            progress(number / recording.info.frames)
     pixels, starts = growing.finish()
     seconds_per_column = recording.region.seconds_per_column
     duration_s = pixels.shape[1] * seconds_per_column
@@ -67,64 +70,27 @@ def stitch(
         recording.region,
         recording.info.frames,
         starts,
-        (*recording.warnings, *_warnings(growing.joins, seconds_per_column)),
+        (*recording.warnings, *_warnings(growing, seconds_per_column)),
+        tuple(seam for bar in growing.bars for seam in bar),
     )
 
 
-class _GrowingStrip:
-    """What has been joined so far; of the screens only the last one is held."""
-
-    def __init__(self) -> None:
-        self.columns = 0
-        self.joins: list[tuple[int, int]] = []  # the screen, from 0, and the strip's column
-        self._blocks: list[NDArray[np.uint8]] = []
-        self._starts: list[int] = []
-        self._last: Screen | None = None
-
-    def add(self, screen: Screen) -> None:
-        if self._last is None or self._is_blank:
-            self._begin(screen)
-        else:
-            self._append(screen, find_shift(self._last, screen))
-        self._last = screen
-
-    def finish(self) -> tuple[NDArray[np.uint8], tuple[int, ...]]:
-        """Return pixels, shape (rows, columns), and the start of every screen."""
-        if self._last is not None and self._is_blank:
-            return self._last.pixels.copy(), (0,) * len(self._starts)
-        return np.concatenate(self._blocks, axis=1), tuple(self._starts)
-
-    @property
-    def _is_blank(self) -> bool:
-        """Whether so little has been drawn that no later screen could be found to overlap it."""
-        last = self._last
-        return (
-            last is not None
-            and len(self._blocks) == 1
-            and last.undrawn_columns > 0
-            and last.columns - last.undrawn_columns < last.min_overlap
+def _check_size(columns: int, region: Region, limits: Limits) -> None:
+    if columns > limits.max_strip_columns:
+        raise TooLarge(
+            f"The M-mode is longer than the {limits.max_strip_columns} columns that are read."
+        )
+    if columns * (region.y1 - region.y0) > limits.max_strip_pixels:
+        raise TooLarge(
+            f"The M-mode is larger than the {limits.max_strip_pixels} pixels that are read."
+        )
+    if columns * region.seconds_per_column > limits.max_duration_s:
+        raise TooLarge(
+            f"The M-mode is longer than the {limits.max_duration_s:g} seconds that are measured."
         )
 
-    def _begin(self, screen: Screen) -> None:
-        undrawn = screen.undrawn_columns
-        self._starts = [-screen.columns] * len(self._starts) + [-undrawn]
-        self._blocks = [screen.pixels[:, undrawn:].copy()]
-        self.columns = screen.columns - undrawn
 
-    def _append(self, screen: Screen, shift: int | None) -> None:
-        if shift is None:
-            self.joins.append((len(self._starts), self.columns))
-            self._starts.append(self.columns)
-            self._blocks.append(screen.pixels)
-            self.columns += screen.columns
-            return
-        self._starts.append(self._starts[-1] + shift)
-        if shift:
-            self._blocks.append(screen.pixels[:, -shift:].copy())
-            self.columns += shift
-
-
-def _warnings(joins: list[tuple[int, int]], seconds_per_column: float) -> list[Warning]:
+def _warnings(growing: GrowingStrip, seconds_per_column: float) -> list[Warning]:
     code = "screens_do_not_overlap"
     warnings = [
         Warning(
@@ -133,9 +99,27 @@ def _warnings(joins: list[tuple[int, int]], seconds_per_column: float) -> list[W
             f"{column * seconds_per_column:.2f} s; time is missing there, and a beat across the "
             "join is not to be trusted.",
         )
-        for screen, column in joins[:_MAX_WARNINGS]
+        for screen, column in growing.joins[:_MAX_WARNINGS]
     ]
-    if len(joins) > _MAX_WARNINGS:
-        more = len(joins) - _MAX_WARNINGS
+    if len(growing.joins) > _MAX_WARNINGS:
+        more = len(growing.joins) - _MAX_WARNINGS
         warnings.append(Warning(code, f"So it is at {more} more places."))
+    if growing.is_sweep:
+        warnings.append(
+            Warning(
+                "sweep_ordered",
+                "The screens do not scroll: a bar overwrites them from left to right. Their "
+                "columns were put in order of time.",
+            )
+        )
+    if growing.bars:
+        places = [f"{start * seconds_per_column:.2f} s" for start, _ in growing.bars]
+        warnings.append(
+            Warning(
+                "sweep_seam",
+                f"The screen is blank from top to bottom at {', '.join(places[:_MAX_WARNINGS])}, "
+                "as by a bar that overwrites it from left to right. Time is missing there: "
+                "what is on its right may be older than what is on its left.",
+            )
+        )
     return warnings

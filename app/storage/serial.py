@@ -28,7 +28,7 @@ from app.pipeline.results import (
     Warning,
 )
 
-LAYOUT = 2
+LAYOUT = 3
 """Version of what is written; one that differs is not read."""
 
 DOCUMENT = "analysis.json"
@@ -61,6 +61,7 @@ def save_analysis(directory: Path, analysis: Analysis) -> None:
         "region": asdict(strip.region),
         "frames": strip.frames,
         "starts": [int(start) for start in strip.starts],
+        "seams": [int(seam) for seam in strip.seams],
         "strip_warnings": [asdict(warning) for warning in strip.warnings],
         "windows": [asdict(window) for window in analysis.windows],
         "beats": [asdict(beat) for beat in analysis.beats],
@@ -119,6 +120,7 @@ def _build(document: dict[str, Any], directory: Path) -> Analysis:
             frames=document["frames"],
             starts=tuple(document["starts"]),
             warnings=tuple(Warning(**warning) for warning in document["strip_warnings"]),
+            seams=tuple(document["seams"]),
         ),
         borders=Borders(upper, lower, confidence),
         windows=tuple(QualityWindow(**window) for window in document["windows"]),

@@ -28,6 +28,7 @@ FAULTS: dict[str, Exception] = {
     "no_calibration": errors.NoCalibration("No calibration."),
     "unsupported_transfer_syntax": errors.UnsupportedTransferSyntax("No such encoding."),
     "corrupt_pixel_data": errors.CorruptPixelData("Cut off."),
+    "sweep_not_ordered": errors.SweepNotOrdered("Too much is missing."),
     "too_short": errors.TooShort("Only 0.1 s."),
     "too_large": errors.TooLarge("Too many screens."),
     "time_limit": errors.AnalysisTimedOut(),

@@ -1,0 +1,207 @@
+"""A strip that grows by what each screen adds to it."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from app.pipeline.errors import SweepNotOrdered
+from app.pipeline.registration import Screen, find_shift
+from app.pipeline.sweep import Canvas, Change, find_bars, is_picture
+
+_FRONT_COLUMNS = 24  # how far from where the bar stood the columns that it has passed may begin
+
+
+class GrowingStrip:
+    """What has been joined so far; of the screens only the last one is held.
+
+    The screens may scroll, or be overwritten by a bar that sweeps over them. Which of the two it
+    is shows as soon as something new comes; until then all that is known is the first screen.
+
+    Attributes
+    ----------
+    columns : int
+    joins : list of (int, int)
+        Where a screen was appended whole: its number, from 0, and the strip's column.
+    is_sweep : bool
+        Whether a bar was seen to sweep over the screens.
+    bars : list of (int, int)
+        Where such a bar stands still on screens that never moved: the first of its columns in
+        the strip, and the one after the last. Known once the strip is finished.
+    """
+
+    def __init__(self) -> None:
+        self.columns = 0
+        self.joins: list[tuple[int, int]] = []
+        self.is_sweep = False
+        self.bars: list[tuple[int, int]] = []
+        self._blocks: list[NDArray[np.uint8]] = []
+        self._starts: list[int] = []
+        self._last: Screen | None = None
+        self._canvas: Canvas | None = None  # until the screens scroll
+        self._front = 0  # the column that the bar passes next
+        self._scrolls = False
+
+    def add(self, screen: Screen) -> None:
+        """Take the next screen.
+
+        Raises
+        ------
+        SweepNotOrdered
+        """
+        last = self._last
+        if last is None or self._is_blank:
+            self._begin(screen)
+        elif np.array_equal(last.pixels, screen.pixels):
+            self._repeat()
+        else:
+            shift = find_shift(last, screen)
+            if self._canvas is None:
+                self._append(screen, shift)
+            elif self.is_sweep:
+                self._sweep_on(self._canvas, screen, shift)
+            else:
+                self._first_move(self._canvas, screen, shift)
+        self._last = screen
+
+    def finish(self) -> tuple[NDArray[np.uint8], tuple[int, ...]]:
+        """Return pixels, shape (rows, columns), and the start of every screen."""
+        last = self._last
+        if last is not None and self._is_blank:
+            return last.pixels.copy(), (0,) * len(self._starts)
+        if self._canvas is not None and not self.is_sweep:
+            self._stand(self._canvas)
+        if self.is_sweep:
+            self._trim()
+        if not self.is_sweep and not self._scrolls:
+            at = 0
+            for block in self._blocks:
+                self.bars += [(at + first, at + end) for first, end in find_bars(block)]
+                at += block.shape[1]
+        pixels = np.empty((self._blocks[0].shape[0], self.columns), np.uint8)
+        at = 0
+        self._blocks.reverse()
+        while self._blocks:  # each is let go as soon as it is copied
+            block = self._blocks.pop()
+            pixels[:, at : at + block.shape[1]] = block
+            at += block.shape[1]
+        return pixels, tuple(self._starts)
+
+    @property
+    def _is_blank(self) -> bool:
+        """Whether so little has been drawn that no later screen could be found to overlap it."""
+        last = self._last
+        return (
+            last is not None
+            and len(self._blocks) == 1
+            and last.undrawn_columns > 0
+            # compression blurs the edge of what is drawn: that much more is needed
+            and last.columns - last.undrawn_columns < 2 * last.min_overlap
+        )
+
+    def _begin(self, screen: Screen) -> None:
+        undrawn = screen.undrawn_columns
+        self._starts = [-screen.columns] * len(self._starts) + [-undrawn]
+        self._blocks = [screen.pixels[:, undrawn:].copy()]
+        self.columns = screen.columns - undrawn
+        self._canvas = Canvas(screen)
+
+    def _repeat(self) -> None:
+        self._starts.append(self._starts[-1])
+
+    def _append(self, screen: Screen, shift: int | None) -> None:
+        if shift is None:
+            self.joins.append((len(self._starts), self.columns))
+            self._starts.append(self.columns)
+            self._blocks.append(screen.pixels)
+            self.columns += screen.columns
+            return
+        self._scrolls |= shift > 0
+        self._starts.append(self._starts[-1] + shift)
+        if shift:
+            self._blocks.append(screen.pixels[:, -shift:].copy())
+            self.columns += shift
+
+    def _first_move(self, canvas: Canvas, screen: Screen, shift: int | None) -> None:
+        """Tell from the first screen that differs how the display works."""
+        change = None if shift else canvas.change(screen)
+        if change is not None and change.shows_sweep:
+            self._unroll(canvas, change)
+            self._advance(canvas, screen, change)
+        elif change is not None and (change.is_one_piece or shift == 0):
+            canvas.fill(screen)
+            self._repeat()
+        elif change is not None:
+            raise _not_ordered()
+        elif shift is None and canvas.is_nearly_blank:
+            self._begin(screen)
+        else:
+            self._stand(canvas)
+            self._canvas = None
+            self._append(screen, shift)
+
+    def _stand(self, canvas: Canvas) -> None:
+        """Take what stands on the canvas, from left to right, for the strip so far."""
+        drawn = np.flatnonzero(canvas.pixels.any(axis=0))
+        first, end = (int(drawn[0]), int(drawn[-1]) + 1) if len(drawn) else (0, canvas.columns)
+        self._blocks = [canvas.pixels[:, first:end]]
+        self.columns = end - first
+
+    def _unroll(self, canvas: Canvas, change: Change) -> None:
+        """Take what stood on the canvas before the bar moved, from behind the bar on."""
+        order = canvas.around(change.start, canvas.columns)
+        blank = np.flatnonzero(~canvas.known[order[:_FRONT_COLUMNS]])
+        order = order[int(blank[-1]) + 1 :] if len(blank) else order
+        order = order[int(canvas.known[order].argmax()) :]
+        self._blocks = [canvas.pixels[:, order]]
+        self.columns = len(order)
+        self._starts = [self.columns - canvas.columns] * len(self._starts)
+        self._front = change.start
+        self.is_sweep = True
+
+    def _sweep_on(self, canvas: Canvas, screen: Screen, shift: int | None) -> None:
+        change = None if shift else canvas.change(screen)
+        if change is None or not change.is_one_piece:
+            raise _not_ordered()
+        self._advance(canvas, screen, change)
+
+    def _advance(self, canvas: Canvas, screen: Screen, change: Change) -> None:
+        """Append what the bar has passed since the last screen."""
+        ahead = (change.start - self._front) % canvas.columns
+        if change.columns and ahead >= canvas.columns - _FRONT_COLUMNS:
+            # the bar itself was taken for a picture: what has replaced it comes in its place
+            self._take_back(canvas.columns - ahead)
+            self._front, ahead = change.start, 0
+        passed = canvas.around(self._front, ahead + change.columns if change.columns else 0)
+        between = passed[:ahead]
+        if int(is_picture(screen.pixels[:, between]).sum()) > _FRONT_COLUMNS:
+            if not change.is_small:
+                raise _not_ordered()
+            passed = passed[:0]  # a mark that has moved elsewhere
+        self._blocks.append(screen.pixels[:, passed])
+        canvas.draw(screen, passed)
+        self._front = (self._front + len(passed)) % canvas.columns
+        self.columns += len(passed)
+        self._starts.append(self.columns - canvas.columns)
+
+    def _trim(self) -> None:
+        """Remove the bar from the end of the strip, where compression has blurred its edge."""
+        end = np.concatenate(self._blocks[-_FRONT_COLUMNS:], axis=1)[:, -_FRONT_COLUMNS:]
+        blank = np.flatnonzero(~is_picture(end))
+        if len(blank):
+            self._take_back(end.shape[1] - int(blank[0]))
+
+    def _take_back(self, columns: int) -> None:
+        """Remove the last columns of the strip."""
+        self.columns -= columns
+        while columns:
+            block = self._blocks.pop()
+            if block.shape[1] > columns:
+                self._blocks.append(block[:, :-columns])
+            columns -= min(columns, block.shape[1])
+
+
+def _not_ordered() -> SweepNotOrdered:
+    return SweepNotOrdered(
+        "The screens do not scroll: a bar overwrites them from left to right, and too much "
+        "between them is missing to put them in order. Export all screens of the recording, or a "
+        "recording that scrolls."
+    )

@@ -1,0 +1,246 @@
+"""Screens that a bar overwrites are put in order of time, or refused."""
+
+import io
+from collections.abc import Callable, Iterable
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+from PIL import Image
+
+from app.pipeline.errors import SweepNotOrdered
+from app.pipeline.growing import GrowingStrip
+from app.pipeline.registration import Screen
+from app.pipeline.sweep import find_bars
+from tests.strips import make_strip
+from tests.sweeps import sweep
+
+WIDTH = 430
+Pixels = NDArray[np.uint8]
+
+
+def join(screens: Iterable[Pixels]) -> tuple[Pixels, tuple[int, ...], GrowingStrip]:
+    growing = GrowingStrip()
+    for screen in screens:
+        growing.add(Screen(np.ascontiguousarray(screen)))
+    return *growing.finish(), growing
+
+
+def as_jpeg(screen: Pixels, quality: int = 75) -> Pixels:
+    out = io.BytesIO()
+    Image.fromarray(screen).save(out, "JPEG", quality=quality)
+    return np.asarray(Image.open(out))
+
+
+def as_jpeg_2000(screen: Pixels) -> Pixels:
+    out = io.BytesIO()
+    options = {"quality_mode": "rates", "quality_layers": [10], "irreversible": True}
+    Image.fromarray(screen).save(out, "JPEG2000", **options)
+    return np.asarray(Image.open(out))
+
+
+@pytest.mark.parametrize(("bar", "grey"), [(8, 0), (0, 0), (1, 255), (20, 90)])
+@pytest.mark.parametrize("step", [5, 30, 100, 350])
+def test_screens_come_out_in_order(step: int, bar: int, grey: int) -> None:
+    strip = make_strip(columns=1_500)
+    ends = [600 + step * i for i in range(8) if 600 + step * i <= 1_500]
+
+    pixels, starts, growing = join(sweep(strip, WIDTH, ends, bar, grey))
+
+    assert growing.is_sweep
+    np.testing.assert_array_equal(pixels, strip[:, 600 - WIDTH + bar : ends[-1]])
+    assert growing.joins == []
+    assert growing.bars == []
+    assert len(starts) == len(ends)
+    assert starts[-1] == pixels.shape[1] - WIDTH
+    assert 0 <= np.diff(starts).min() <= np.diff(starts).max() < WIDTH
+
+
+def test_small_steps_are_noticed_once_they_add_up() -> None:
+    strip = make_strip(columns=900)
+    ends = [*range(600, 700, 2), 730]
+
+    pixels, _, growing = join(sweep(strip, WIDTH, ends))
+
+    assert growing.is_sweep
+    np.testing.assert_array_equal(pixels, strip[:, 600 - WIDTH + 8 : 730])
+
+
+def test_dropped_and_repeated_screens_of_a_sweep() -> None:
+    strip = make_strip(columns=1_500)
+    ends = [600, 600, 640, 640, 640, 900, 930, 1_250, 1_250]
+
+    pixels, _, growing = join(sweep(strip, WIDTH, ends))
+
+    assert growing.is_sweep
+    np.testing.assert_array_equal(pixels, strip[:, 600 - WIDTH + 8 : 1_250])
+
+
+@pytest.mark.parametrize(
+    "ends", [range(60, 1_200, 60), range(100, 1_200, 170), [30, 300, 420, 700]]
+)
+def test_a_screen_that_fills_before_it_is_overwritten(ends: Iterable[int]) -> None:
+    strip = make_strip(columns=1_500)
+    ends = list(ends)
+
+    pixels, _, growing = join(sweep(strip, WIDTH, ends))
+
+    assert growing.is_sweep
+    np.testing.assert_array_equal(pixels, strip[:, : ends[-1]])
+
+
+def test_a_screen_that_fills_and_is_never_overwritten() -> None:
+    strip = make_strip(columns=400)
+
+    pixels, starts, growing = join(sweep(strip, WIDTH, [100, 180, 260, 400]))
+
+    assert not growing.is_sweep
+    np.testing.assert_array_equal(pixels, strip)
+    assert starts == (0, 0, 0, 0)
+    assert growing.joins == []
+
+
+def test_a_screen_that_fills_and_then_scrolls() -> None:
+    strip = make_strip(columns=900)
+    filling = sweep(strip, WIDTH, [120, 300, 430], bar=0)
+    scrolling = [strip[:, start : start + WIDTH] for start in (60, 170, 300, 470)]
+
+    pixels, starts, growing = join([*filling, *scrolling])
+
+    np.testing.assert_array_equal(pixels, strip)
+    assert starts == (0, 0, 0, 60, 170, 300, 470)
+    assert not growing.is_sweep
+
+
+@pytest.mark.parametrize("compress", [as_jpeg, as_jpeg_2000])
+def test_compression_noise_keeps_the_order(compress: Callable[[Pixels], Pixels]) -> None:
+    strip = make_strip(columns=1_500)
+    ends = [600, 640, 700, 760, 900, 1_100, 1_180]
+
+    pixels, _, growing = join(compress(screen) for screen in sweep(strip, WIDTH, ends))
+
+    assert growing.is_sweep
+    assert abs(pixels.shape[1] - (1_180 - 600 + WIDTH - 8)) <= 24
+    inner = pixels[:, 24:-24].astype(int)  # at either end the bar's blurred edge remains
+    off = [
+        np.abs(inner - strip[:, start : start + inner.shape[1]]).mean(axis=0).max()
+        for start in range(600 - WIDTH, 600 - WIDTH + 48)
+    ]
+    assert min(off) < 30
+
+
+def test_lost_contact_does_not_break_the_order() -> None:
+    strip = make_strip(columns=1_500)
+    strip[:, 640:720] = 0
+    strip[:, 900:1_100] = 0
+    ends = list(range(600, 1_400, 40))
+
+    pixels, _, growing = join(sweep(strip, WIDTH, ends))
+
+    assert growing.is_sweep
+    np.testing.assert_array_equal(pixels, strip[:, 600 - WIDTH + 8 : ends[-1]])
+
+
+def test_a_mark_that_stays_is_no_obstacle() -> None:
+    strip = make_strip(columns=1_500)
+    screens = sweep(strip, WIDTH, range(600, 1_000, 40))
+    screens[:, 20:30, 200:240] = 255  # a label on the picture
+
+    pixels, _, growing = join(screens)
+
+    assert growing.is_sweep
+    assert pixels.shape[1] == 960 - 600 + WIDTH - 8
+
+
+@pytest.mark.parametrize("ends", [[600, 640, 1_300], [600, 640, 640 + 430], [600, 700, 1_060, 500]])
+def test_what_cannot_be_put_in_order_is_refused(ends: list[int]) -> None:
+    strip = make_strip(columns=1_500)
+    with pytest.raises(SweepNotOrdered, match="overwrites"):
+        join(sweep(strip, WIDTH, ends))
+
+
+def test_changes_in_several_places_are_refused() -> None:
+    strip = make_strip(columns=1_500)
+    first, second = strip[:, :WIDTH].copy(), strip[:, :WIDTH].copy()
+    for start in (30, 130, 230, 330):
+        second[:, start : start + 60] = strip[:, start + 733 : start + 793]
+    with pytest.raises(SweepNotOrdered):
+        join([first, second])
+
+
+@pytest.mark.parametrize("width", [1, 3, 10])
+def test_a_cursor_on_a_frozen_picture_is_no_sweep(width: int) -> None:
+    strip = make_strip(columns=WIDTH)
+    screens = np.repeat(strip[None], 9, axis=0)
+    for number, screen in enumerate(screens):
+        screen[:, 100 + 10 * number : 100 + 10 * number + width] = 255
+
+    pixels, starts, growing = join(screens)
+
+    assert not growing.is_sweep
+    assert starts == (0,) * 9
+    assert pixels.shape[1] == WIDTH
+    hidden = np.abs(pixels.astype(int) - strip).max(axis=0) > 0
+    assert hidden.sum() == 0  # every column was seen once
+
+
+def test_a_line_that_moves_over_a_frozen_picture_is_no_sweep() -> None:
+    strip = make_strip(rows=200, columns=WIDTH)
+    screens = np.repeat(strip[None], 5, axis=0)
+    for number, screen in enumerate(screens):
+        across = np.arange(WIDTH)
+        screen[180 + np.round(8 * np.sin((across + 13 * number) / 10)).astype(int), across] = 200
+
+    pixels, starts, growing = join(screens)
+
+    assert not growing.is_sweep
+    assert starts == (0,) * 5
+    assert pixels.shape[1] == WIDTH
+
+
+def test_the_bar_of_a_single_screen_is_a_seam() -> None:
+    (screen,) = sweep(make_strip(columns=1_500), WIDTH, [600])
+
+    pixels, _, growing = join([screen, screen])
+
+    np.testing.assert_array_equal(pixels, screen)
+    assert growing.bars == [(170, 178)]
+    assert not growing.is_sweep
+
+
+def test_lost_contact_is_no_bar_where_the_screens_scroll() -> None:
+    strip = make_strip(columns=900)
+    strip[:, 300:320] = 0
+    _, _, growing = join(strip[:, start : start + WIDTH] for start in (0, 90, 180, 270))
+    assert growing.bars == []
+    assert not growing.is_sweep
+
+
+def test_bars_are_narrow_and_lie_within_the_picture() -> None:
+    screen = make_strip(columns=400)
+    assert find_bars(screen) == []
+    screen[:, :10] = screen[:, -10:] = 0  # not drawn
+    screen[:, 100:106] = 30
+    screen[:, 200:300] = 0  # contact lost
+    assert find_bars(screen) == [(100, 106)]
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.data())
+def test_any_sweep_comes_out_in_order(data: st.DataObject) -> None:
+    width = data.draw(st.integers(120, 500), label="width")
+    bar = data.draw(st.integers(0, 12), label="bar")
+    first = data.draw(st.integers(width, 3 * width), label="first")
+    largest = int(0.6 * width)
+    steps = data.draw(st.lists(st.integers(22, largest), min_size=1, max_size=8), label="steps")
+    ends = np.cumsum([first, *steps]).tolist()
+    seed = data.draw(st.integers(0, 50), label="seed")
+    strip = make_strip(rows=64, columns=ends[-1], seed=seed)
+
+    pixels, starts, growing = join(sweep(strip, width, ends, bar))
+
+    assert growing.is_sweep
+    np.testing.assert_array_equal(pixels, strip[:, first - width + bar :])
+    assert starts[-1] == pixels.shape[1] - width
