@@ -122,6 +122,17 @@ SUBMIT_RESPONSES = answers(
     },
     *UPLOAD_PROBLEMS,
 )
+for _status in (200, 201, 202):
+    SUBMIT_RESPONSES[_status]["links"] = {
+        operation: {"operationId": operation, "parameters": {"id": "$response.body#/id"}}
+        for operation in (
+            "get_analysis",
+            "get_beats",
+            "get_summary",
+            "get_trace",
+            "delete_analysis",
+        )
+    }
 for _status in (200, 202):
     SUBMIT_RESPONSES[_status]["content"]["application/json"]["schema"] = {
         "$ref": "#/components/schemas/AnalysisOut"
