@@ -15,6 +15,9 @@ HEAD_MAX_BYTES = 2**16
 HEAD_TIME_LIMIT_S = 20.0
 """How long a connection may take to say what it wants."""
 
+READ_TIME_LIMIT_S = 60.0
+"""How long a client may take to read on (some 50 kB) before its answer is cut off."""
+
 
 class Protocol(HttpToolsProtocol):
     """Refuses what is not HTTP as everything else is refused, and waits for nobody for ever."""
@@ -23,11 +26,23 @@ class Protocol(HttpToolsProtocol):
         super().connection_made(transport)
         self._other_bytes = 0
         self._due: asyncio.TimerHandle | None = None
+        self._stuck: asyncio.TimerHandle | None = None
         self._expect_head()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._stop_waiting()
         super().connection_lost(exc)
+        if self._stuck is not None:
+            self._stuck.cancel()
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self._stuck = self.loop.call_later(READ_TIME_LIMIT_S, self.transport.abort)
+
+    def resume_writing(self) -> None:
+        if self._stuck is not None:
+            self._stuck.cancel()
+        super().resume_writing()
 
     def data_received(self, data: bytes) -> None:
         self._other_bytes += len(data)

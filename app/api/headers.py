@@ -11,10 +11,11 @@ _ALWAYS = (
     (b"cross-origin-resource-policy", b"same-origin"),
 )
 _NOTHING_RUNS = b"default-src 'none'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
-# The page of the API starts itself with a script of its own, and styles its parts in place.
+# The page of the API starts itself with a script of its own, styles its parts in place, and shows
+# the figures that somebody asks it for.
 _OWN_PAGE = (
     b"default-src 'none'; script-src 'self' 'unsafe-inline'; style-src 'self' 'unsafe-inline'; "
-    b"img-src 'self' data:; connect-src 'self'; frame-ancestors 'none'; base-uri 'none'; "
+    b"img-src 'self' data: blob:; connect-src 'self'; frame-ancestors 'none'; base-uri 'none'; "
     b"form-action 'none'"
 )
 

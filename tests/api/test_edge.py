@@ -158,10 +158,10 @@ async def test_a_body_that_trickles_is_given_up(serve: Serve, settings) -> None:
 async def test_a_body_that_is_fast_enough_is_taken(serve: Serve) -> None:
     async def body():
         yield GOOD
-        for _ in range(20):
+        for _ in range(30):
             yield bytes(1000)
-            await anyio.sleep(0.01)
+            await anyio.sleep(0.1)
 
-    async with serve(upload_idle_limit_s=0.1, upload_min_bytes_per_s=5000.0) as client:
+    async with serve(upload_idle_limit_s=2.0, upload_min_bytes_per_s=5000.0) as client:
         response = await client.post("/v1/analyses", content=body(), headers=DICOM)
         assert response.status_code == 201

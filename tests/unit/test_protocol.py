@@ -1,6 +1,7 @@
 """What comes before a request is one, over real connections."""
 
 import asyncio
+import contextlib
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -31,8 +32,8 @@ Connection = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
 
 @asynccontextmanager
-async def connected() -> AsyncIterator[Connection]:
-    config = Config(answer_ok, lifespan="off", log_config=None)
+async def connected(app: Any = answer_ok) -> AsyncIterator[Connection]:
+    config = Config(app, lifespan="off", log_config=None)
     config.load()
     server = await asyncio.get_running_loop().create_server(
         lambda: protocol.Protocol(config, ServerState(), {}), "127.0.0.1", 0
@@ -52,7 +53,7 @@ async def test_a_head_that_never_ends_is_not_waited_for(monkeypatch, start: byte
 
 
 async def test_neither_is_that_of_a_second_request(monkeypatch) -> None:
-    monkeypatch.setattr(protocol, "HEAD_TIME_LIMIT_S", 0.2)
+    monkeypatch.setattr(protocol, "HEAD_TIME_LIMIT_S", 1.0)
     async with connected() as (reader, writer):
         writer.write(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
         assert b"200 OK" in await reader.readuntil(b"ok")
@@ -61,10 +62,10 @@ async def test_neither_is_that_of_a_second_request(monkeypatch) -> None:
 
 
 async def test_a_body_may_take_longer_than_a_head(monkeypatch) -> None:
-    monkeypatch.setattr(protocol, "HEAD_TIME_LIMIT_S", 0.05)
+    monkeypatch.setattr(protocol, "HEAD_TIME_LIMIT_S", 1.0)
     async with connected() as (reader, writer):
         writer.write(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n1")
-        await asyncio.sleep(0.2)
+        await asyncio.sleep(1.5)
         writer.write(b"2")
         assert b"200 OK" in await reader.readuntil(b"ok")
 
@@ -128,3 +129,41 @@ async def test_a_large_body_is_not_bounded_here() -> None:
         writer.write(b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n")
         writer.write(b"1\r\nx\r\n" * 100_000 + b"0\r\n\r\n")
         assert b"200 OK" in await reader.readuntil(b"ok")
+
+
+async def test_an_answer_that_nobody_reads_is_cut_off(monkeypatch) -> None:
+    monkeypatch.setattr(protocol, "READ_TIME_LIMIT_S", 0.2)
+    ended = asyncio.Event()
+    piece = b"x" * 1_000_000
+
+    async def answer_much(scope: Any, receive: Any, send: Any) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        for _ in range(100):
+            await send({"type": "http.response.body", "body": piece, "more_body": True})
+        await send({"type": "http.response.body", "body": b""})
+        ended.set()
+
+    async with connected(answer_much) as (reader, writer):
+        writer.write(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+        await ended.wait()  # it does not hold the service
+        with contextlib.suppress(ConnectionResetError):
+            assert len(await reader.read()) < 100 * len(piece)
+
+
+async def test_an_answer_that_is_read_slowly_is_not(monkeypatch) -> None:
+    monkeypatch.setattr(protocol, "READ_TIME_LIMIT_S", 2.0)
+    piece = b"x" * 1_000_000
+
+    async def answer_much(scope: Any, receive: Any, send: Any) -> None:
+        length = [(b"content-length", b"30000000")]
+        await send({"type": "http.response.start", "status": 200, "headers": length})
+        for _ in range(30):
+            await send({"type": "http.response.body", "body": piece, "more_body": True})
+        await send({"type": "http.response.body", "body": b""})
+
+    async with connected(answer_much) as (reader, writer):
+        writer.write(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+        await reader.readuntil(b"\r\n\r\n")
+        for _ in range(30):
+            await asyncio.sleep(0.1)
+            assert len(await reader.readexactly(1_000_000)) == 1_000_000
