@@ -1,4 +1,4 @@
-"""The command line: ``python -m app serve | analyze | demo | check``."""
+"""The command line: ``python -m app serve | analyze | demo | check | keys``."""
 
 import argparse
 import sys
@@ -8,6 +8,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from app import __version__
+from app.keys import ROLES
 
 # Each command imports what it needs itself: `--help` is quick, and so is a refusal.
 
@@ -41,6 +42,32 @@ def _check(_: argparse.Namespace) -> int:
     from app.settings import Settings
 
     return check(Settings())
+
+
+def _keys(arguments: argparse.Namespace) -> int:
+    from app import keys
+    from app.settings import Settings
+
+    path = Settings().keys_file
+    try:
+        if path is None:
+            raise keys.KeysError("say in ECHO2PHENO_KEYS_FILE which file the keys are in.")
+        if arguments.keys == "list":
+            for key in keys.read_keys(path):
+                print(f"{key.name}\t{key.role}\t{key.created_at}\t{key.id}")
+        elif arguments.keys == "remove":
+            keys.remove_key(path, arguments.name)
+        else:
+            if arguments.keys == "renew":
+                secret = keys.renew_key(path, arguments.name)
+            else:
+                secret = keys.add_key(path, arguments.name, arguments.role)
+            print("This is shown once, and kept nowhere:", file=sys.stderr, flush=True)
+            print(secret)
+    except keys.KeysError as error:
+        print(f"{str(error)[:1].upper()}{str(error)[1:]}", file=sys.stderr)
+        return 1
+    return 0
 
 
 def _body_mass(text: str) -> float:
@@ -83,6 +110,27 @@ def _parser() -> argparse.ArgumentParser:
 
     demo = add("demo", _demo, "simulate a recording and send it through a service")
     demo.add_argument("--out", type=Path, default=Path("demo"), help="folder (default: demo)")
+
+    keys = add("keys", _keys, "add, renew, list or remove the keys that callers need")
+    acts = keys.add_subparsers(title="commands", required=True, metavar="COMMAND", dest="keys")
+    named = {
+        name: acts.add_parser(name, help=says, description=says)
+        for name, says in (
+            ("add", "make a key and show it, once"),
+            ("renew", "give a key another secret; its analyses stay its own"),
+            ("remove", "remove a key; nobody inherits its analyses"),
+        )
+    }
+    for command in named.values():
+        command.add_argument("name", metavar="NAME", help="whose key it is")
+    named["add"].add_argument(
+        "--role",
+        choices=ROLES,
+        default=ROLES[0],
+        help="analyse: its own analyses (default); read-all: reads everybody's, changes none; "
+        "admin: everything",
+    )
+    acts.add_parser("list", help="list names, roles, dates and ids", description="list the keys")
 
     add("check", _check, "load the networks, check their sha256 and a known answer")
     return parser

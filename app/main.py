@@ -5,21 +5,25 @@ from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
 
-from anyio import to_thread
+from anyio import Semaphore, to_thread
 from fastapi import FastAPI
 from fastapi.routing import APIRoute
 from fastapi_offline import FastAPIOffline
 
 from app import __version__
 from app.api import analyses, artefacts, health
+from app.api.access import AccessControl
 from app.api.documentation import DESCRIPTION, describe_with
 from app.api.edge import Edge
+from app.api.exchange import Pace
 from app.api.problems import HANDLERS
 from app.api.service import Service
+from app.jobs.expiry import expiring
 from app.jobs.intake import Intake
 from app.jobs.queue import InProcessQueue
 from app.jobs.render import Draw, Renderer
 from app.jobs.runner import Analyse, Runner
+from app.keys import KeyRing
 from app.metrics import Metrics
 from app.output import figures
 from app.pipeline.analysis import PIPELINE_VERSION
@@ -58,9 +62,12 @@ def create_app(
         Nothing is opened before its lifespan starts. Then ``state.service`` holds the parts.
     """
     metrics = Metrics()
+    keys = None if settings.keys_file is None else KeyRing(settings.keys_file)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        if keys is not None:
+            keys.load()
         networks = load(settings.models_dir, settings.thread_count)
         files = open_files(settings.data_dir)
         records = Records.in_file(files.records_path)
@@ -74,6 +81,7 @@ def create_app(
             files=files,
             renderer=renderer,
             metrics=metrics,
+            keep_uploads=settings.keep_uploads,
         )
         queue = InProcessQueue(runner, settings.worker_count)
         metrics.watch_queue(lambda: queue.queued, lambda: queue.running)
@@ -90,6 +98,7 @@ def create_app(
                 "measuring": vars(settings.measuring),
             },
             max_attempts=settings.max_attempts,
+            keep_uploads=settings.keep_uploads,
         )
         app.state.service = Service(
             settings=settings,
@@ -101,9 +110,12 @@ def create_app(
             intake=intake,
             metrics=metrics,
             inspect=partial(inspect, limits=settings.limits),
+            keys=keys,
+            upload_slots=Semaphore(settings.max_uploads_at_once),
         )
         intake.recover()
-        yield
+        async with expiring(intake.expire, settings.results_expire_after_h):
+            yield
         # Where a server has drained the queue before, both come to rest at once.
         grace_s = settings.shutdown_grace_s
         at_rest = await to_thread.run_sync(queue.drain, grace_s)
@@ -124,14 +136,20 @@ def create_app(
     )
     for router in (analyses.router, artefacts.router, health.router):
         app.include_router(router)
-    app.add_middleware(
+    app.add_middleware(AccessControl, settings=settings, keys=keys)
+    app.add_middleware(  # the last one added is the outermost
         Edge,
         metrics=metrics,
         root_path=settings.root_path,
-        drain_bytes=settings.drain_max_bytes,
-        drain_s=settings.drain_time_limit_s,
+        pace=Pace(
+            idle_s=settings.upload_idle_limit_s,
+            min_bytes_per_s=settings.upload_min_bytes_per_s,
+            drain_bytes=settings.drain_max_bytes,
+            drain_s=settings.drain_time_limit_s,
+        ),
+        max_requests=settings.max_requests_at_once,
     )
-    describe_with(app)
+    describe_with(app, settings)
     return app
 
 

@@ -3,42 +3,27 @@
 import asyncio
 import contextlib
 import os
-import secrets
 import signal
 import socket
 import sys
 from collections.abc import Iterator
+from ipaddress import ip_address
 
 import uvicorn
 from fastapi import FastAPI
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from app.api.problems import Problem, answer
 from app.api.service import Service
-from app.logs import configure_logging, request_id
+from app.keys import KeysError, read_keys
+from app.logs import configure_logging
 from app.main import create_app
 from app.pipeline.errors import NetworksError
 from app.pipeline.networks import load_networks, require_convention
+from app.protocol import Protocol
 from app.settings import Settings
 from app.storage.files import Files, StoreInUseError
 
 MARGIN_S = 5.0
 """What connections get, on top of the grace of the analyses, to send their answers."""
-
-
-class Protocol(HttpToolsProtocol):
-    """uvicorn's, but what is not HTTP is refused as everything else is."""
-
-    def send_400_response(self, msg: str) -> None:  # noqa: ARG002 - it says less than ours
-        id = secrets.token_hex(8)
-        token = request_id.set(id)
-        refusal = answer(Problem("malformed_request", "What was sent is not an HTTP request."))
-        request_id.reset(token)
-        ours = [(b"x-request-id", id.encode()), (b"connection", b"close")]
-        headers = [*refusal.raw_headers, *ours]
-        lines = [b"HTTP/1.1 400 Bad Request", *(b": ".join(header) for header in headers)]
-        self.transport.write(b"\r\n".join(lines) + b"\r\n\r\n" + refusal.body)
-        self.transport.close()
 
 
 class Server(uvicorn.Server):
@@ -54,6 +39,8 @@ class Server(uvicorn.Server):
                 log_config=None,
                 access_log=False,
                 server_header=False,
+                proxy_headers=bool(settings.trusted_proxies),
+                forwarded_allow_ips=settings.trusted_proxies,
                 lifespan="on",
                 timeout_graceful_shutdown=int(settings.shutdown_grace_s + MARGIN_S) + 1,
             )
@@ -98,8 +85,8 @@ def serve(settings: Settings) -> int:
     Returns
     -------
     int
-        The status to exit with: 0 after a signal, 1 where the networks do not load or the data
-        folder cannot be used.
+        The status to exit with: 0 after a signal, 1 where anybody could call, the networks or the
+        keys do not load, or the data folder cannot be used.
 
     Raises
     ------
@@ -107,17 +94,33 @@ def serve(settings: Settings) -> int:
         uvicorn could not start it: the port is taken.
     """
     configure_logging(settings.log_level)
+    if settings.keys_file is None and not settings.allow_anonymous and not _is_loopback(settings):
+        return _refuse(
+            f"anybody on the network could use it at {settings.host}. Set ECHO2PHENO_KEYS_FILE "
+            "(`python -m app keys add NAME` makes a key), or ECHO2PHENO_ALLOW_ANONYMOUS=true."
+        )
     try:
+        if settings.keys_file is not None:
+            read_keys(settings.keys_file)
         networks = load_networks(settings.models_dir, settings.thread_count)
         require_convention(networks, settings.border_convention)
         files = Files(settings.data_dir)
-    except (NetworksError, StoreInUseError) as error:
+    except (KeysError, NetworksError, StoreInUseError) as error:
         return _refuse(str(error))
     except OSError as error:
         reason = error.strerror or "unknown reason"
         return _refuse(f"the data folder {settings.data_dir} cannot be used ({reason}).")
     app = create_app(settings, load=lambda _, __: networks, open_files=lambda _: files)
     return run(app, settings)
+
+
+def _is_loopback(settings: Settings) -> bool:
+    """Whether only this machine reaches the address, by whatever name it is given."""
+    try:
+        found = socket.getaddrinfo(settings.host, settings.port, type=socket.SOCK_STREAM)
+    except OSError:
+        return False
+    return bool(found) and all(ip_address(str(at[4][0])).is_loopback for at in found)
 
 
 def _refuse(reason: str) -> int:

@@ -1,6 +1,8 @@
 """Every setting of the service, read once from the environment (prefix ``ECHO2PHENO_``)."""
 
 import os
+import re
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
@@ -9,6 +11,11 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from app.pipeline.limits import Limits
 from app.pipeline.measuring import BorderConvention, MeasuringSettings
+
+Access = Literal["open", "key", "closed"]
+
+_PREFIX = re.compile(r"(?:/[A-Za-z0-9._~-]+)*")
+_OURS = frozenset({"/v1", "/v1/analyses", "/health"})
 
 SHIPPED_MODELS_DIR = Path(__file__).resolve().parent.parent / "models"
 
@@ -44,6 +51,28 @@ class Settings(BaseSettings):
     root_path: str = Field(
         "", description="Path prefix that a gateway mounts the service on, such as /echo."
     )
+    trusted_proxies: str = Field(
+        "",
+        description="Addresses and networks (CIDR), with commas between, of the gateways whose "
+        "X-Forwarded-For and X-Forwarded-Proto are believed; nobody's by default.",
+    )
+    keys_file: Path | None = Field(
+        None, description="File of the keys that callers need; see `python -m app keys`."
+    )
+    allow_anonymous: bool = Field(
+        False,
+        description="Whether the service may listen beyond this machine's loopback without a "
+        "file of keys.",
+    )
+    docs_access: Access = Field(
+        "open",
+        description="Who reads /docs and /openapi.json where keys are in use: `open` for anybody, "
+        "`key` for whoever has one, `closed` for nobody, with or without keys.",
+    )
+    health_access: Access = Field(
+        "open", description="The same for /health/live and /health/ready."
+    )
+    metrics_access: Access = Field("key", description="The same for /metrics.")
     cores: int = Field(
         default_factory=available_cores,
         ge=1,
@@ -83,6 +112,22 @@ class Settings(BaseSettings):
         gt=0,
         description="Longest time that it may take over one screen.",
     )
+    max_uploads_at_once: int = Field(
+        32, ge=1, description="Most recordings that arrive at the same time."
+    )
+    max_requests_at_once: int = Field(
+        512,
+        ge=1,
+        description="Most requests that are open at the same time, besides those to /health.",
+    )
+    upload_idle_limit_s: float = Field(
+        30.0, gt=0, description="Longest silence in the middle of an upload."
+    )
+    upload_min_bytes_per_s: float = Field(
+        10_000.0,
+        gt=0,
+        description="Slowest that an upload may be on average, after the first silence allowed.",
+    )
     drain_max_bytes: int = Field(
         2**30,
         ge=0,
@@ -117,6 +162,17 @@ class Settings(BaseSettings):
     figures: bool = Field(
         True, description="Whether figures are drawn ahead where a request does not say."
     )
+    keep_uploads: bool = Field(
+        False,
+        description="Whether a recording is kept, as it was sent, until its analysis is removed.",
+    )
+    results_expire_after_h: float | None = Field(
+        None,
+        gt=0,
+        le=1_000_000,
+        allow_inf_nan=False,
+        description="Hours after which a finished analysis is removed with its files.",
+    )
     log_level: Annotated[
         Literal["DEBUG", "INFO", "WARNING", "ERROR"],
         Field(description="Least severe log lines to write."),
@@ -126,9 +182,24 @@ class Settings(BaseSettings):
     @classmethod
     def _check_root_path(cls, value: str) -> str:
         value = value.rstrip("/")
-        if value and not value.startswith("/"):
-            raise ValueError("a prefix starts with a slash, such as /echo")
+        if not _PREFIX.fullmatch(value):
+            raise ValueError("a prefix starts with a slash and holds no special characters: /echo")
+        if value in _OURS or any(part in (".", "..") for part in value.split("/")):
+            raise ValueError("this prefix could be taken for an address of the service itself")
         return value
+
+    @field_validator("trusted_proxies")
+    @classmethod
+    def _check_trusted_proxies(cls, value: str) -> str:
+        proxies = [part.strip() for part in value.split(",") if part.strip()]
+        for proxy in proxies:
+            ip_network(proxy)  # a ValueError of its own says what is wrong
+        return ",".join(proxies)
+
+    @field_validator("keys_file", "results_expire_after_h", mode="before")
+    @classmethod
+    def _read_empty_as_unset(cls, value: object) -> object:
+        return None if value == "" else value
 
     @field_validator("log_level", mode="before")
     @classmethod

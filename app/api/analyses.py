@@ -13,6 +13,7 @@ from fastapi import APIRouter, Path, Query, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from app.api import examples, views
+from app.api.access import Who
 from app.api.documentation import SUBMIT_EXTRA, SUBMIT_RESPONSES, answers, shown
 from app.api.options import Preference, read_options, read_preference
 from app.api.problems import Problem
@@ -50,12 +51,13 @@ class PageQuery(BaseModel):
     responses=SUBMIT_RESPONSES,
     openapi_extra=SUBMIT_EXTRA,
 )
-async def submit(request: Request, service: Here) -> Response:
+async def submit(request: Request, service: Here, caller: Who) -> Response:
     """Analyse one DICOM file: the part `file` of a form, or the body itself.
 
     Waits for the result unless the header `Prefer` says otherwise. The same bytes with the same
     options again answer 200 with the analysis that exists; a refused file leaves none behind.
     """
+    caller.require_change()
     settings = service.settings
     media_type = check_headers(request, settings.max_upload_bytes)
     query = request.query_params.multi_items()
@@ -64,16 +66,15 @@ async def submit(request: Request, service: Here) -> Response:
         early.settle(figures=settings.figures)
     preference = read_preference(request.headers.getlist("prefer"))
     at_once = preference.timeout_s == 0
-    async with receive(request, media_type, service.files, settings.max_upload_bytes) as (
-        upload,
-        fields,
-    ):
+    async with receive(
+        request, media_type, service.files, settings.max_upload_bytes, service.upload_slots
+    ) as (upload, fields):
         asked = read_options([*query, *fields])
         options = asked.settle(figures=settings.figures)
         named = replace(upload, file_name=asked.file_name or upload.file_name)
         await to_thread.run_sync(service.inspect, upload.path)
         record, created = await to_thread.run_sync(
-            partial(service.intake.admit, named, options, acknowledged=at_once)
+            partial(service.intake.admit, named, options, acknowledged=at_once, owner=caller.owner)
         )
     if not (created and at_once):  # else it is acknowledged already, and answered as queued
         record = await _await(service, record, preference)
@@ -91,11 +92,11 @@ async def submit(request: Request, service: Here) -> Response:
     responses=answers({200: shown(examples.PAGE, "A page of analyses.")}, "invalid_option"),
 )
 def list_analyses(
-    request: Request, service: Here, query: Annotated[PageQuery, Query()]
+    request: Request, service: Here, caller: Who, query: Annotated[PageQuery, Query()]
 ) -> Response:
-    """List analyses, newest first, a page at a time."""
+    """List the caller's analyses, newest first, a page at a time."""
     before = None if query.cursor is None else _read_cursor(query.cursor)
-    records = service.records.page(query.limit + 1, before)
+    records = service.records.page(query.limit + 1, before, caller.only)
     more = len(records) > query.limit
     records = records[: query.limit]
     items = []
@@ -124,9 +125,9 @@ def list_analyses(
         "not_found",
     ),
 )
-def get_analysis(request: Request, service: Here, id: AnalysisId) -> Response:
+def get_analysis(request: Request, service: Here, caller: Who, id: AnalysisId) -> Response:
     """Give an analysis, whatever its state; `progress` is there while it runs."""
-    record = find(service, id)
+    record = see(service, id, caller)
     try:
         return _json(_show(service, record, prefix(request)))
     except FileNotFoundError:  # removed this very moment
@@ -138,17 +139,33 @@ def get_analysis(request: Request, service: Here, id: AnalysisId) -> Response:
     summary="Cancel or remove an analysis",
     status_code=204,
     response_class=Response,
-    responses=answers({204: {"description": "Cancelled or removed."}}, "not_found"),
+    responses=answers({204: {"description": "Cancelled or removed."}}, "forbidden", "not_found"),
 )
-def delete_analysis(service: Here, id: AnalysisId) -> Response:
+def delete_analysis(service: Here, caller: Who, id: AnalysisId) -> Response:
     """Cancel an unfinished analysis, which stays readable; remove a finished one for good."""
+    caller.require_change()
+    see(service, id, caller)
     if not service.intake.remove(id):
         raise not_found()
     return Response(status_code=204)
 
 
+def see(service: Here, id: AnalysisId, caller: Who) -> Record:
+    """Find a record for a caller.
+
+    Raises
+    ------
+    Problem
+        ``not_found``: there is none, or it is somebody else's.
+    """
+    record = find(service, id)
+    if not caller.sees(record):
+        raise not_found()
+    return record
+
+
 def find(service: Service, id: str) -> Record:
-    """Find a record.
+    """Find a record, whosever it is.
 
     Raises
     ------
@@ -162,7 +179,7 @@ def find(service: Service, id: str) -> Record:
 
 
 def not_found() -> Problem:
-    """Refuse an id that is nobody's."""
+    """Refuse an id that is nobody's, or somebody else's: neither can be told from the other."""
     return Problem("not_found", "There is no such analysis.")
 
 

@@ -3,18 +3,19 @@
 from typing import Annotated
 
 from anyio import to_thread
-from fastapi import APIRouter, Path
+from fastapi import APIRouter, Depends, Path
 from fastapi.responses import FileResponse
 
 from app.api import examples
-from app.api.analyses import AnalysisId, find, not_found
+from app.api.analyses import AnalysisId, find, not_found, see
 from app.api.documentation import answers, file_of
 from app.api.problems import Problem
 from app.api.service import Here, Service
 from app.jobs.render import FigureUnavailableError
 from app.jobs.runner import BEATS, PUBLISHED_ALL, PUBLISHED_STATS, SUMMARY, TRACE
 
-router = APIRouter(tags=["figures and tables"])
+# Whatever is added here is there only for those who see its analysis.
+router = APIRouter(tags=["figures and tables"], dependencies=[Depends(see)])
 
 CSV, PNG = "text/csv; charset=utf-8", "image/png"
 
@@ -23,9 +24,7 @@ CSV, PNG = "text/csv; charset=utf-8", "image/png"
     "/v1/analyses/{id}/figures/{name}.png",
     summary="Get a figure",
     response_class=FileResponse,
-    responses=answers(
-        {200: file_of(PNG, None, "The figure.")}, "not_found", "not_finished", "not_ready"
-    ),
+    responses=answers({200: file_of(PNG, None, "The figure.")}, "not_found", "not_finished"),
 )
 async def get_figure(
     service: Here,

@@ -7,9 +7,11 @@ from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
 from app.api import examples
+from app.api.access import access_to
 from app.api.options import AnalysisOptions
 from app.api.problems import CATALOGUE, MEDIA_TYPE, describe
 from app.api.schemas import ProblemOut
+from app.settings import Settings
 
 Responses = dict[int | str, dict[str, Any]]
 
@@ -24,6 +26,7 @@ with a `code` to act on. For research use only; not a medical device.
 
 UPLOAD_PROBLEMS = (
     "malformed_request",
+    "forbidden",
     "too_large",
     "not_dicom",
     "unsupported_media_type",
@@ -35,10 +38,12 @@ UPLOAD_PROBLEMS = (
     "corrupt_pixel_data",
     "sweep_not_ordered",
     "too_short",
-    "not_ready",
     "time_limit",
     "storage_full",
 )
+
+EVERYWHERE = ("unauthenticated", "internal_error", "not_ready")
+"""What any call may be refused with: no key, a fault of ours, too many requests at once."""
 
 REQUEST_ID = {
     "X-Request-ID": {
@@ -49,9 +54,9 @@ REQUEST_ID = {
 
 
 def problems(*codes: str) -> Responses:
-    """Describe the problems that a route may answer with, besides a fault of ours."""
+    """Describe the problems that a route may answer with, besides those of every route."""
     described: Responses = {}
-    for code in (*codes, "internal_error"):
+    for code in sorted({*codes, *EVERYWHERE}, key=list(CATALOGUE).index):
         status, title = CATALOGUE[code]
         response = described.setdefault(
             status,
@@ -118,6 +123,17 @@ SUBMIT_RESPONSES = answers(
     },
     *UPLOAD_PROBLEMS,
 )
+for _status in (200, 201, 202):
+    SUBMIT_RESPONSES[_status]["links"] = {
+        operation: {"operationId": operation, "parameters": {"id": "$response.body#/id"}}
+        for operation in (
+            "get_analysis",
+            "get_beats",
+            "get_summary",
+            "get_trace",
+            "delete_analysis",
+        )
+    }
 for _status in (200, 202):
     SUBMIT_RESPONSES[_status]["content"]["application/json"]["schema"] = {
         "$ref": "#/components/schemas/AnalysisOut"
@@ -182,8 +198,15 @@ SUBMIT_EXTRA: dict[str, Any] = {
 }
 
 
-def describe_with(app: FastAPI) -> None:
-    """Have an app describe itself with our problems in place of FastAPI's validation errors."""
+def describe_with(app: FastAPI, settings: Settings) -> None:
+    """Have an app describe itself with our problems in place of FastAPI's validation errors.
+
+    Parameters
+    ----------
+    app : FastAPI
+    settings : Settings
+        Whether a key is needed is part of the description, and what is closed is not.
+    """
 
     def openapi() -> dict[str, Any]:
         if app.openapi_schema is None:
@@ -203,7 +226,20 @@ def describe_with(app: FastAPI) -> None:
                 answer = operation["responses"].get("422", {"content": {}})
                 if "application/json" in answer["content"]:
                     del operation["responses"]["422"]
+            _describe_access(schema, settings)
             app.openapi_schema = schema
         return app.openapi_schema
 
     app.openapi = openapi  # type: ignore[method-assign]
+
+
+def _describe_access(schema: dict[str, Any], settings: Settings) -> None:
+    paths = {path: access_to(path, settings) for path in schema["paths"]}
+    for path, access in paths.items():
+        if access == "closed":
+            del schema["paths"][path]
+        elif access == "key" and settings.keys_file is not None:
+            for operation in schema["paths"][path].values():
+                operation["security"] = [{"key": []}]
+    if settings.keys_file is not None:
+        schema["components"]["securitySchemes"] = {"key": {"type": "http", "scheme": "bearer"}}

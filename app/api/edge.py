@@ -1,14 +1,18 @@
-"""Around every request: its id, one log line, its metrics, and an end that clients can read."""
+"""Around every request: its id, its place among the others, one log line and its metrics."""
 
 import asyncio
 import logging
 import re
 import secrets
-from time import monotonic, perf_counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from time import perf_counter
 
-import anyio
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
+from app.api.access import HEALTH, caller_name
+from app.api.exchange import Exchange, Pace
+from app.api.headers import security_headers
 from app.api.problems import Problem, answer, fault
 from app.logs import request_id
 from app.metrics import Metrics
@@ -21,30 +25,27 @@ _SANE_ID = re.compile(rb"[A-Za-z0-9._-]{8,128}")
 class Edge:
     """ASGI middleware; the outermost of ours.
 
-    A client that is refused while it still sends would find its connection reset, and never read
-    why. So the answer goes out, what still comes is read and thrown away up to a limit, and only
-    then does the response end and the connection close. A client that waits for ``100 Continue``
-    sends nothing, and is not waited for.
-
     Parameters
     ----------
     app : ASGI application
     metrics : Metrics
     root_path : str
         Prefix that a gateway mounts the service on, whether or not it passes it on in the path.
-    drain_bytes : int
-    drain_s : float
-        How much is thrown away, and how long that may take.
+    pace : Pace
+        How the body of a request has to come.
+    max_requests : int
+        Most requests that are open at the same time; asking for the service's health always goes.
     """
 
     def __init__(
-        self, app: ASGIApp, metrics: Metrics, root_path: str, drain_bytes: int, drain_s: float
+        self, app: ASGIApp, metrics: Metrics, root_path: str, pace: Pace, max_requests: int
     ) -> None:
         self._app = app
         self._root_path = root_path
         self._metrics = metrics
-        self._drain_bytes = drain_bytes
-        self._drain_s = drain_s
+        self._pace = pace
+        self._max_requests = max_requests
+        self._open = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -52,12 +53,15 @@ class Edge:
             return
         method = scope["method"]
         scope = self._as_routed(scope)
-        headers = dict(scope["headers"])
-        token = request_id.set(_read_id(headers.get(b"x-request-id", b"")))
-        exchange = _Exchange(headers, receive, send, self._drain_bytes, self._drain_s)
+        path = scope["path"].removeprefix(scope["root_path"])
+        exchange = Exchange(scope["headers"], receive, send, self._pace)
+        id = _read_id(dict(scope["headers"]).get(b"x-request-id", b""))
+        exchange.added = [(b"x-request-id", id.encode()), *security_headers(path)]
+        token = request_id.set(id)
         began = perf_counter()
         try:
-            await self._app(scope, exchange.receive, exchange.send)
+            with self._place(path) as app:
+                await app(scope, exchange.receive, exchange.send)
         except asyncio.CancelledError:
             if not exchange.started:
                 await exchange.give_up(scope)
@@ -87,10 +91,26 @@ class Edge:
             "method": "GET" if method == "HEAD" else method,
         }
 
+    @contextmanager
+    def _place(self, path: str) -> Iterator[ASGIApp]:
+        """Give a request what answers it: the service, or a refusal where too many are open."""
+        if path in HEALTH:
+            yield self._app
+        elif self._open >= self._max_requests:
+            detail = "Too many requests are open; try again in a moment."
+            yield answer(Problem("not_ready", detail, {"Retry-After": "5"}))
+        else:
+            self._open += 1
+            try:
+                yield self._app
+            finally:
+                self._open -= 1
+
     def _note(self, method: str, scope: Scope, status: int, seconds: float) -> None:
         route = getattr(scope.get("route"), "path", "unmatched")
         method = method if method in _METHODS else "OTHER"
         self._metrics.count_request(method, route, status, seconds)
+        client = scope.get("client")
         logger.info(
             "request",
             extra={
@@ -98,71 +118,13 @@ class Edge:
                 "route": route,
                 "status": status,
                 "duration_ms": round(1000 * seconds, 1),
+                "client": str(client[0])[:64] if client else None,
+                "key": caller_name(scope),
             },
         )
 
 
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
-
-
-class _Exchange:
-    """One request and its answer: knows whether the body was read, and drains what was not."""
-
-    def __init__(
-        self,
-        headers: dict[bytes, bytes],
-        receive: Receive,
-        send: Send,
-        drain_bytes: int,
-        drain_s: float,
-    ) -> None:
-        self.started = False
-        self.status = 0
-        self._receive = receive
-        self._send = send
-        self._drain_bytes = drain_bytes
-        self._drain_s = drain_s
-        length = headers.get(b"content-length", b"0")
-        self._unread = length != b"0" or b"transfer-encoding" in headers
-        self._waits = headers.get(b"expect", b"").lower() == b"100-continue"
-
-    async def receive(self) -> Message:
-        message = await self._receive()
-        self._waits = False
-        if message["type"] != "http.request" or not message.get("more_body", False):
-            self._unread = False
-        return message
-
-    async def send(self, message: Message) -> None:
-        if message["type"] == "http.response.start":
-            self.started = True
-            self.status = message["status"]
-            headers = [*message.get("headers", ())]
-            headers.append((b"x-request-id", (request_id.get() or "").encode()))
-            if self._unread:
-                headers.append((b"connection", b"close"))
-            message = {**message, "headers": headers}
-        elif self._unread and not message.get("more_body", False):
-            await self._send({**message, "more_body": True})
-            await self._drain()
-            message = {"type": "http.response.body", "body": b"", "more_body": False}
-        await self._send(message)
-
-    async def give_up(self, scope: Scope) -> None:
-        """Answer a request that the server, which stops, waits for no longer."""
-        self._drain_bytes = 0
-        detail = "The service is stopping; try again in a moment."
-        response = answer(Problem("not_ready", detail, {"Retry-After": "5"}))
-        await response(scope, self.receive, self.send)
-
-    async def _drain(self) -> None:
-        if self._waits:
-            return
-        left = self._drain_bytes
-        deadline = monotonic() + self._drain_s
-        while self._unread and left > 0 and monotonic() < deadline:
-            with anyio.move_on_after(deadline - monotonic()):
-                left -= len((await self.receive()).get("body", b""))
 
 
 def _read_id(given: bytes) -> str:

@@ -196,6 +196,8 @@ METRICS = (
 
 DETAILS: dict[str, str] = {
     "malformed_request": "The form has no part named 'file'.",
+    "unauthenticated": "Send a key in the header 'Authorization: Bearer KEY'.",
+    "forbidden": "This key reads analyses; it neither sends nor removes any.",
     "not_found": "There is no such analysis.",
     "method_not_allowed": "PUT is not possible here; GET, DELETE is.",
     "not_finished": "The analysis is running; its figures and tables come when it has succeeded.",

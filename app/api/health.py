@@ -19,6 +19,7 @@ router = APIRouter(tags=["service"])
     "/health/live",
     summary="Is it alive?",
     response_model=HealthOut,
+    response_model_exclude_none=True,
     responses=answers({200: shown({"status": "ok"}, "The service answers.")}),
 )
 async def live() -> HealthOut:
@@ -30,19 +31,21 @@ async def live() -> HealthOut:
     "/health/ready",
     summary="Is it ready?",
     response_model=HealthOut,
-    responses=answers(
-        {200: shown({"status": "ok"}, "Networks loaded, store writable.")}, "not_ready"
-    ),
+    response_model_exclude_none=True,
+    responses=answers({200: shown({"status": "ok"}, "Networks loaded, store writable.")}),
 )
 def ready(service: Here) -> HealthOut:
-    """Answer 200 where networks are loaded and the store can be written to, else 503."""
+    """Answer 200 where networks are loaded and the store can be written to, else 503.
+
+    `warning` is there where the service works, but somebody has to look after it.
+    """
     try:
         service.files.check_writable()
         service.records.check_writable()
     except (OSError, SQLAlchemyError):
         detail = "The store cannot be written to."
         raise Problem("not_ready", detail, {"Retry-After": "10"}) from None
-    return HealthOut(status="ok")
+    return HealthOut(status="ok", warning=service.keys and service.keys.check())
 
 
 @router.get(

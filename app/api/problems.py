@@ -22,6 +22,8 @@ MEDIA_TYPE = "application/problem+json"
 
 CATALOGUE: Mapping[str, tuple[int, str]] = {
     "malformed_request": (400, "The request cannot be read"),
+    "unauthenticated": (401, "A key is needed"),
+    "forbidden": (403, "Not allowed"),
     "not_found": (404, "There is no such thing here"),
     "method_not_allowed": (405, "Not a method of this resource"),
     "not_finished": (409, "The analysis has not succeeded"),

@@ -238,3 +238,4 @@ class HealthOut(_Wire):
     """That the service is there."""
 
     status: Literal["ok"]
+    warning: str | None = Field(None, description="What has to be looked after; usually absent.")

@@ -3,12 +3,14 @@
 from dataclasses import dataclass
 from typing import Annotated, cast
 
+from anyio import Semaphore
 from fastapi import Depends, Request
 
 from app.jobs.intake import Intake
 from app.jobs.queue import JobQueue
 from app.jobs.render import Renderer
 from app.jobs.runner import Inspect
+from app.keys import KeyRing
 from app.metrics import Metrics
 from app.pipeline.networks import Networks
 from app.settings import Settings
@@ -29,6 +31,8 @@ class Service:
     intake: Intake
     metrics: Metrics
     inspect: Inspect
+    keys: KeyRing | None
+    upload_slots: Semaphore
 
 
 def _service(request: Request) -> Service:

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import BinaryIO, Protocol
 
-from anyio import to_thread
+from anyio import Semaphore, WouldBlock, to_thread
 from fastapi import Request
 from python_multipart.multipart import parse_options_header
 
@@ -126,7 +126,7 @@ def check_headers(request: Request, limit: int) -> str:
 
 @asynccontextmanager
 async def receive(
-    request: Request, media_type: str, files: Files, limit: int
+    request: Request, media_type: str, files: Files, limit: int, slots: Semaphore
 ) -> AsyncIterator[tuple[Upload, list[tuple[str, str]]]]:
     """Stream the body of a request to a file.
 
@@ -138,6 +138,8 @@ async def receive(
     files : Files
     limit : int
         Most bytes that the recording may have.
+    slots : Semaphore
+        One for each recording that may arrive at the same time.
 
     Yields
     ------
@@ -149,8 +151,24 @@ async def receive(
     Raises
     ------
     Problem
-        The body is too large or cannot be read, or there is no room.
+        The body is too large or cannot be read, there is no room, or no slot is free.
     """
+    try:
+        slots.acquire_nowait()
+    except WouldBlock:
+        detail = "Too many recordings are arriving; try again in a moment."
+        raise Problem("not_ready", detail, {"Retry-After": "5"}) from None
+    try:
+        async with _arriving(request, media_type, files, limit) as arrived:
+            yield arrived
+    finally:
+        slots.release()
+
+
+@asynccontextmanager
+async def _arriving(
+    request: Request, media_type: str, files: Files, limit: int
+) -> AsyncIterator[tuple[Upload, list[tuple[str, str]]]]:
     part = await to_thread.run_sync(files.new_upload)
     try:
         with part.open("wb") as stream:

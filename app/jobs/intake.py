@@ -6,6 +6,7 @@ import logging
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 
 from app.jobs.queue import JobQueue
@@ -54,6 +55,8 @@ class Intake:
         and version.
     max_attempts : int
         How often an analysis may have been started.
+    keep_uploads : bool
+        Whether the recording of an analysis that has ended stays as long as its record.
     """
 
     records: Records
@@ -63,10 +66,13 @@ class Intake:
     metrics: Metrics
     identity: Mapping[str, object]
     max_attempts: int
+    keep_uploads: bool = False
     _recording: threading.Lock = field(default_factory=threading.Lock, init=False, repr=False)
     """Held so that nobody finds a record whose job the queue does not know yet."""
 
-    def admit(self, upload: Upload, options: Options, *, acknowledged: bool) -> tuple[Record, bool]:
+    def admit(
+        self, upload: Upload, options: Options, *, acknowledged: bool, owner: str | None = None
+    ) -> tuple[Record, bool]:
         """Queue an analysis, unless the same one exists.
 
         Parameters
@@ -75,6 +81,8 @@ class Intake:
         options : Options
         acknowledged : bool
             Whether the caller is told the id whatever becomes of the analysis.
+        owner : str, optional
+            Id of the caller's key. The same bytes from another owner are another analysis.
 
         Returns
         -------
@@ -87,7 +95,7 @@ class Intake:
         OSError
             The upload cannot be stored.
         """
-        fingerprint = self._fingerprint(upload.sha256, options)
+        fingerprint = self._fingerprint(upload.sha256, options, owner)
         existing = self._existing(fingerprint)
         if existing is not None:
             upload.path.unlink(missing_ok=True)
@@ -105,6 +113,7 @@ class Intake:
             body_mass_g=options.body_mass_g,
             profile=options.profile,
             figures=options.figures,
+            owner=owner,
         )
         try:
             with self._recording:
@@ -132,8 +141,16 @@ class Intake:
         if never_started:
             self.files.drop_upload(id)
             self.metrics.count_analysis("cancelled", {})
-        if cancelled:
-            return True
+        return cancelled or self._remove_finished(id)
+
+    def expire(self, moment: datetime) -> int:
+        """Remove the analyses that had ended before a moment, with their files; how many."""
+        removed = sum(map(self._remove_finished, self.records.finished_before(moment)))
+        if removed:
+            logger.info("results expired", extra={"analyses": removed})
+        return removed
+
+    def _remove_finished(self, id: str) -> bool:
         if not self.records.remove(id):
             return False
         self.files.drop_upload(id)
@@ -146,8 +163,10 @@ class Intake:
             self.records.requeue(record.id, counts=True)
         queued = [record for record in self.records.with_status("queued") if self._again(record)]
         done = self.records.with_status("succeeded")
+        kept = [*done, *self.records.with_status("failed")] if self.keep_uploads else []
         self.files.tidy(
-            uploads={record.id for record in queued}, results={record.id for record in done}
+            uploads={record.id for record in [*queued, *kept]},
+            results={record.id for record in done},
         )
         for record in queued:
             self.queue.submit(record.id)
@@ -174,9 +193,15 @@ class Intake:
         if found is None or found.status != "succeeded" or self.files.has_result(found.id):
             return found
         logger.warning("a result is gone from the data folder", extra={"analysis_id": found.id})
-        self.records.remove(found.id)  # else the same bytes could never be analysed again
+        self._remove_finished(found.id)  # else the same bytes could never be analysed again
         return None
 
-    def _fingerprint(self, sha256: str, options: Options) -> str:
-        named = {"sha256": sha256, "options": vars(options), "identity": dict(self.identity)}
+    def _fingerprint(self, sha256: str, options: Options, owner: str | None) -> str:
+        named: dict[str, object] = {
+            "sha256": sha256,
+            "options": vars(options),
+            "identity": dict(self.identity),
+        }
+        if owner is not None:
+            named["owner"] = owner
         return hashlib.sha256(json.dumps(named, sort_keys=True).encode()).hexdigest()

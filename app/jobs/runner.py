@@ -42,6 +42,8 @@ class Runner:
         ``analyse(path, body_mass_g=, profile=, progress=)``.
     time_limit_s : float
         Longest time that an analysis may take.
+    keep_uploads : bool
+        Whether the recording stays, unless nobody can ask for its analysis any more.
     """
 
     analyse: Analyse
@@ -50,6 +52,7 @@ class Runner:
     files: Files
     renderer: Renderer
     metrics: Metrics
+    keep_uploads: bool = False
 
     def __call__(self, id: str, control: Control) -> Outcome | None:
         record = self.records.start(id)
@@ -73,15 +76,18 @@ class Runner:
             outcome = self._fault(id, error)
         except Exception as error:
             outcome = self._fault(id, error)
+        kept = self.keep_uploads and outcome.status != "cancelled"
         if outcome.status == "failed":
-            self.records.fail(id, outcome.code or "", outcome.detail or "")
+            failed = self.records.fail(id, outcome.code or "", outcome.detail or "")
+            kept = kept and failed is not None
         if outcome.status != "succeeded":
             self.metrics.count_analysis(outcome.status, {})
             logger.info(
                 "analysis ended",
                 extra={"analysis_id": id, "outcome": outcome.status, "code": outcome.code},
             )
-        self.files.drop_upload(id)
+        if not kept:
+            self.files.drop_upload(id)
         return outcome
 
     def _finish(self, record: Record, control: Control) -> Outcome:

@@ -21,7 +21,7 @@ class Files:
     Parameters
     ----------
     root : Path
-        The data folder; made, with its parents, if it is missing.
+        The data folder; made for this user alone, with its parents, if it is missing.
 
     Raises
     ------
@@ -36,8 +36,9 @@ class Files:
         self._uploads = self.root / "uploads"
         self._analyses = self.root / "analyses"
         self._tmp = self.root / "tmp"
+        self.root.mkdir(mode=0o700, parents=True, exist_ok=True)
         for folder in (self._uploads, self._analyses, self._tmp):
-            folder.mkdir(parents=True, exist_ok=True)
+            folder.mkdir(exist_ok=True)
         self._lock = (self.root / "lock").open("w")
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -10,7 +10,17 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Engine, create_engine, delete, event, insert, select, text, update
+from sqlalchemy import (
+    Engine,
+    create_engine,
+    delete,
+    event,
+    insert,
+    inspect,
+    select,
+    text,
+    update,
+)
 from sqlalchemy.engine import RowMapping
 from sqlalchemy.exc import IntegrityError
 
@@ -31,6 +41,7 @@ class Records:
         if self._engine.dialect.name == "sqlite":
             event.listen(self._engine, "connect", _prepare_sqlite)
         metadata.create_all(self._engine)
+        _add_missing_columns(self._engine)
 
     @classmethod
     def in_file(cls, path: Path) -> "Records":
@@ -86,7 +97,9 @@ class Records:
         """Find an analysis by its id."""
         return self._first(analyses.c.id == id)
 
-    def page(self, limit: int, before: int | None = None) -> Sequence[Record]:
+    def page(
+        self, limit: int, before: int | None = None, owner: str | None = None
+    ) -> Sequence[Record]:
         """List analyses, newest first.
 
         Parameters
@@ -95,8 +108,12 @@ class Records:
             Most records to give.
         before : int, optional
             Only those that arrived before the one with this number.
+        owner : str, optional
+            Only those of this owner.
         """
         query = select(analyses).order_by(analyses.c.number.desc()).limit(limit)
+        if owner is not None:
+            query = query.where(analyses.c.owner == owner)
         if before is not None:
             query = query.where(analyses.c.number < before)
         with self._engine.connect() as connection:
@@ -108,6 +125,14 @@ class Records:
         with self._engine.connect() as connection:
             rows = connection.execute(query.order_by(analyses.c.number)).mappings()
             return [_record(row) for row in rows]
+
+    def finished_before(self, moment: datetime) -> Sequence[str]:
+        """Give the ids of the analyses that had ended before a moment; unfinished ones never."""
+        query = select(analyses.c.id).where(
+            analyses.c.status.not_in(UNFINISHED), analyses.c.finished_at < moment
+        )
+        with self._engine.connect() as connection:
+            return connection.execute(query.order_by(analyses.c.number)).scalars().all()
 
     def ids(self) -> set[str]:
         """Give the ids of all analyses."""
@@ -227,9 +252,25 @@ def _record(row: RowMapping) -> Record:
     return Record(**row)
 
 
+def _add_missing_columns(engine: Engine) -> None:
+    """Bring a table that an earlier version made up to date: a column that was added is null."""
+    present = {column["name"] for column in inspect(engine).get_columns(analyses.name)}
+    quote = engine.dialect.identifier_preparer.quote
+    with engine.begin() as connection:
+        for column in analyses.c:
+            if column.name not in present:
+                kind = column.type.compile(engine.dialect)
+                connection.execute(
+                    text(f"ALTER TABLE {analyses.name} ADD COLUMN {quote(column.name)} {kind}")
+                )
+    for index in analyses.indexes:
+        index.create(engine, checkfirst=True)
+
+
 def _prepare_sqlite(connection: Any, _: Any) -> None:
     cursor = connection.cursor()
     cursor.execute("PRAGMA journal_mode=WAL")  # readers do not wait for the writer
     cursor.execute("PRAGMA synchronous=FULL")  # what is acknowledged survives a power cut
     cursor.execute("PRAGMA busy_timeout=30000")
+    cursor.execute("PRAGMA secure_delete=ON")  # the name of a file goes with its record
     cursor.close()

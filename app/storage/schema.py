@@ -59,6 +59,7 @@ analyses = Table(
     Column("render_ms", Float, nullable=False),
     Column("error_code", String(64)),
     Column("error_detail", String(1000)),
+    Column("owner", String(32), index=True),  # of a key; null where no key was asked for
     # Two uploads of the same bytes at the same time must not become two analyses.
     Index(
         "one_analysis_per_fingerprint",
@@ -81,6 +82,8 @@ class Request:
         Hexadecimal sha256 over everything that the result depends on.
     acknowledged : bool
         Whether the caller was told the id already; a refusal then has to stay readable.
+    owner : str or None
+        Id of the caller's key; None where keys are not in use.
     """
 
     fingerprint: str
@@ -91,6 +94,7 @@ class Request:
     body_mass_g: float | None
     profile: str
     figures: bool
+    owner: str | None = None
 
 
 @dataclass(frozen=True)
@@ -116,6 +120,7 @@ class Record:
     render_ms: float
     error_code: str | None
     error_detail: str | None
+    owner: str | None = None
 
     @property
     def finished(self) -> bool:

@@ -80,3 +80,18 @@ def start(tmp_path: Path) -> Start:
             popen.stdout.close()
 
     return run
+
+
+@pytest.fixture
+def gate(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """What lets the analyses of the gated service end."""
+    path = tmp_path / "gate"
+    path.write_text("closed")
+    monkeypatch.setenv("ECHO2PHENO_TEST_GATE", str(path))
+    return path
+
+
+@pytest.fixture
+def gated(start: Start, gate: Path):
+    """Start the gated service, which gets the gate by its setting's name."""
+    return lambda **settings: start(GATED, test_gate=gate, **settings)

@@ -46,7 +46,7 @@ def recording(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_help_lists_every_command() -> None:
     said = run("--help")
     assert said.returncode == 0
-    for command in ("serve", "analyze", "demo", "check"):
+    for command in ("serve", "analyze", "demo", "keys", "check"):
         assert f"\n    {command} " in said.stdout
 
 

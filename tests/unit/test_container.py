@@ -11,6 +11,8 @@ from threading import Thread
 
 import pytest
 
+from app.settings import Settings
+
 ROOT = Path(__file__).parents[2]
 HEALTHCHECK = ROOT / "docker" / "healthcheck.py"
 
@@ -87,3 +89,37 @@ def test_what_runs_in_the_container_is_tested_at_the_same_versions() -> None:
         return set(re.findall(r"^[a-zA-Z0-9._-]+==\S+", text, re.MULTILINE))
 
     assert pins("requirements.lock") <= pins("requirements-dev.lock")
+
+
+def test_nobody_is_let_in_without_a_key_but_from_this_machine() -> None:
+    dockerfile = (ROOT / "Dockerfile").read_text("utf-8")
+    alone = (ROOT / "docker-compose.yml").read_text("utf-8")
+    behind = (ROOT / "docker" / "gateway" / "compose.yml").read_text("utf-8")
+
+    assert "ALLOW_ANONYMOUS" not in dockerfile
+    assert 'ECHO2PHENO_ALLOW_ANONYMOUS: "true"' in alone
+    assert re.findall(r'^ +- "([^"]+:\d+)"$', alone, re.MULTILINE) == ["127.0.0.1:8000:8000"]
+    assert 'ECHO2PHENO_ALLOW_ANONYMOUS: "false"' in behind
+    assert "ECHO2PHENO_KEYS_FILE: /keys/" in behind
+    assert "ports: !reset []" in behind
+    assert re.search(r"--owner=10001 .*/keys$", dockerfile, re.MULTILINE)
+
+
+def test_compose_files_name_settings_that_exist() -> None:
+    for path in (ROOT / "docker-compose.yml", ROOT / "docker" / "gateway" / "compose.yml"):
+        named = re.findall(r"^ +ECHO2PHENO_(\w+): ", path.read_text("utf-8"), re.MULTILINE)
+        assert named
+        assert {name.lower() for name in named} <= set(Settings.model_fields)
+
+
+def test_the_gateway_gets_all_that_its_configuration_names() -> None:
+    compose = (ROOT / "docker" / "gateway" / "compose.yml").read_text("utf-8")
+    template = (ROOT / "docker" / "gateway" / "echo2pheno.conf.template").read_text("utf-8")
+    needed = set(re.findall(r"^[^#\n]*\$\{(GATEWAY_\w+)\}", template, re.MULTILINE))
+
+    assert needed == set(re.findall(r"^ +(GATEWAY_\w+): ", compose, re.MULTILINE))
+    assert "./docker/gateway/echo2pheno.conf.template:/etc/nginx/templates/" in compose
+    (prefix,) = re.findall(r"GATEWAY_PREFIX: (\S+)", compose)
+    assert f"ECHO2PHENO_ROOT_PATH: {prefix}\n" in compose
+    (subnet,) = re.findall(r"subnet: (\S+)", compose)
+    assert f"ECHO2PHENO_TRUSTED_PROXIES: {subnet}\n" in compose

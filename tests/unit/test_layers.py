@@ -12,10 +12,10 @@ APP = ROOT / "app"
 FLOORS: tuple[tuple[str, ...], ...] = (
     ("app",),  # the version
     ("app.pipeline",),
-    ("app.storage", "app.output", "app.settings", "app.logs", "app.metrics"),
+    ("app.storage", "app.output", "app.settings", "app.logs", "app.metrics", "app.keys"),
     ("app.jobs",),
     ("app.api",),
-    ("app.main",),
+    ("app.main", "app.protocol"),
     ("app.server", "app.analyze", "app.demo"),
     ("app.__main__",),
 )

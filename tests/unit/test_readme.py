@@ -44,7 +44,7 @@ def shown_default(name: str) -> str:
         return "the shipped `models`"
     if isinstance(field.default, bool):
         return f"`{str(field.default).lower()}`"
-    return f"`{field.default}`" if field.default != "" else "(empty)"
+    return "(empty)" if field.default in ("", None) else f"`{field.default}`"
 
 
 def test_the_settings_table_is_that_of_the_code() -> None:

@@ -46,6 +46,20 @@ def test_the_environment_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
     assert settings.root_path == "/echo"
 
 
+def test_what_is_empty_is_not_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As compose files leave a variable that they pass on."""
+    for name in ("KEYS_FILE", "RESULTS_EXPIRE_AFTER_H", "TRUSTED_PROXIES", "ROOT_PATH"):
+        monkeypatch.setenv(f"ECHO2PHENO_{name}", "")
+    settings = Settings()
+    assert (settings.keys_file, settings.results_expire_after_h) == (None, None)
+    assert (settings.trusted_proxies, settings.root_path) == ("", "")
+
+
+def test_proxies_may_have_room_between_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ECHO2PHENO_TRUSTED_PROXIES", " 10.0.0.0/8 , ::1,")
+    assert Settings().trusted_proxies == "10.0.0.0/8,::1"
+
+
 def test_an_argument_goes_before_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ECHO2PHENO_PORT", "1234")
     assert Settings(port=4321).port == 4321
@@ -57,6 +71,17 @@ def test_an_argument_goes_before_the_environment(monkeypatch: pytest.MonkeyPatch
         ("PORT", "70000"),
         ("WORKERS", "many"),
         ("ROOT_PATH", "echo"),
+        ("ROOT_PATH", "/v1"),
+        ("ROOT_PATH", "/a/../b"),
+        ("ROOT_PATH", '/"><script>'),
+        ("ROOT_PATH", "//echo"),
+        ("TRUSTED_PROXIES", "gateway"),
+        ("TRUSTED_PROXIES", "10.0.0.1/8"),
+        ("TRUSTED_PROXIES", "*"),
+        ("DOCS_ACCESS", "everybody"),
+        ("RESULTS_EXPIRE_AFTER_H", "0"),
+        ("RESULTS_EXPIRE_AFTER_H", "inf"),
+        ("MAX_UPLOADS_AT_ONCE", "0"),
         ("LOG_LEVEL", "LOUD"),
         ("MAX_UPLOAD_BYTES", "0"),
         ("HEART_RATE_MIN_BPM", "1000"),

@@ -1,11 +1,15 @@
 """Records keep their order, their state and their uniqueness."""
 
+import contextlib
+import sqlite3
+from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
 from app.storage.records import Records, new_id
-from app.storage.schema import Request
+from app.storage.schema import Request, analyses
 
 
 @pytest.fixture
@@ -125,3 +129,77 @@ def test_records_that_cannot_be_written_are_noticed(records: Records) -> None:
         connection.commit()
     with pytest.raises(Exception, match="readonly"):
         records.check_writable()
+
+
+def test_records_of_an_earlier_version_are_taken_over(tmp_path: Path) -> None:
+    path = tmp_path / "r.sqlite"
+    store = Records.in_file(path)
+    made = store.add("a", request())
+    store.close()
+    with contextlib.closing(sqlite3.connect(path)) as old:  # as the version before owners left it
+        for (index,) in old.execute("SELECT name FROM sqlite_master WHERE sql LIKE '%owner%'"):
+            if index.startswith("ix_"):
+                old.execute(f"DROP INDEX {index}")
+        old.execute("ALTER TABLE analyses DROP COLUMN owner")
+        assert "owner" not in str(old.execute("SELECT sql FROM sqlite_master").fetchall())
+        old.commit()
+    for _ in range(2):  # and a second start finds nothing to do
+        store = Records.in_file(path)
+        assert store.get("a") == made
+        assert made.owner is None
+        store.close()
+    store = Records.in_file(path)
+    assert store.add("b", replace(request("g"), owner="anna")).owner == "anna"
+    assert [record.id for record in store.page(9, owner="anna")] == ["b"]
+    store.close()
+    with contextlib.closing(sqlite3.connect(path)) as new:
+        assert "ix_analyses_owner" in str(new.execute("SELECT name FROM sqlite_master").fetchall())
+
+
+def test_the_version_before_still_reads_and_writes(tmp_path: Path) -> None:
+    """Going back loses nothing: what it does not name is null."""
+    path = tmp_path / "r.sqlite"
+    store = Records.in_file(path)
+    store.add("a", replace(request(), owner="anna"))
+    store.close()
+    names = [column.name for column in analyses.columns if column.name not in ("owner", "number")]
+    with contextlib.closing(sqlite3.connect(path)) as old:
+        row = old.execute(f"SELECT {', '.join(names)} FROM analyses").fetchone()
+        changed = [
+            "b" if name in ("id", "fingerprint") else v for name, v in zip(names, row, strict=True)
+        ]
+        holes = ", ".join("?" * len(names))
+        old.execute(f"INSERT INTO analyses ({', '.join(names)}) VALUES ({holes})", changed)
+        old.commit()
+    store = Records.in_file(path)
+    assert [record.owner for record in store.page(9)] == [None, "anna"]
+    store.close()
+
+
+def test_only_what_ended_before_is_found(records: Records) -> None:
+    for n, end in enumerate(("queued", "running", "succeeded", "failed", "cancelled")):
+        records.add(end, request(f"f{n}"))
+        if end in ("running", "succeeded", "failed"):
+            records.start(end)
+    records.succeed("succeeded", 1.0)
+    records.fail("failed", "too_short", "…")
+    records.cancel("cancelled")
+    assert records.finished_before(datetime.max.replace(tzinfo=UTC)) == [
+        "succeeded",
+        "failed",
+        "cancelled",
+    ]
+    first_end = records.get("succeeded").finished_at
+    assert records.finished_before(first_end) == []
+
+
+def test_a_files_name_goes_with_its_record(tmp_path: Path) -> None:
+    store = Records.in_file(tmp_path / "r.sqlite")
+    for n in range(50):
+        store.add(f"a{n}", replace(request(f"f{n}"), file_name=f"CANARY-{n}.dcm"))
+        store.fail(f"a{n}", "too_short", "…")
+    for n in range(50):
+        assert store.remove(f"a{n}")
+    store.close()
+    left = b"".join(path.read_bytes() for path in tmp_path.iterdir())
+    assert b"CANARY" not in left

@@ -1,0 +1,158 @@
+"""Who may call, and whose analyses are whose.
+
+What is not said to be open needs a key: a route that somebody adds is closed until it is opened.
+"""
+
+from dataclasses import dataclass
+from typing import Annotated, cast
+
+from fastapi import Depends, Request
+from starlette.datastructures import Headers
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from app.api.problems import Problem, answer
+from app.keys import Key, KeyRing, Role
+from app.settings import Access, Settings
+from app.storage.schema import Record
+
+CHALLENGE = 'Bearer realm="Echo2Pheno"'
+
+DOCS = ("/docs", "/docs/oauth2-redirect", "/openapi.json")
+DOCS_ASSETS = "/static-offline-docs"
+HEALTH = ("/health/live", "/health/ready")
+METRICS = "/metrics"
+
+_STATE = "echo2pheno.caller"
+
+
+@dataclass(frozen=True)
+class Caller:
+    """Who a request comes from.
+
+    Attributes
+    ----------
+    key : Key or None
+        None where keys are not in use: then everybody may do everything.
+    """
+
+    key: Key | None = None
+
+    @property
+    def role(self) -> Role:
+        return "admin" if self.key is None else self.key.role
+
+    @property
+    def owner(self) -> str | None:
+        """Whose a new analysis becomes."""
+        return None if self.key is None else self.key.id
+
+    @property
+    def only(self) -> str | None:
+        """The one owner whose analyses are shown; None where all are."""
+        return self.owner if self.role == "analyse" else None
+
+    def sees(self, record: Record) -> bool:
+        """Whether an analysis is there for this caller."""
+        return self.only is None or record.owner == self.only
+
+    def require_change(self) -> None:
+        """Refuse a caller who may only read.
+
+        Raises
+        ------
+        Problem
+            ``forbidden``.
+        """
+        if self.role == "read-all":
+            raise Problem("forbidden", "This key reads analyses; it neither sends nor removes any.")
+
+
+def _caller(request: Request) -> Caller:
+    return cast(Caller, request.scope[_STATE])
+
+
+Who = Annotated[Caller, Depends(_caller)]
+"""A route's parameter that is the caller."""
+
+
+def caller_name(scope: Scope) -> str | None:
+    """Give the name of the key that a request came with, for the log."""
+    caller: Caller | None = scope.get(_STATE)
+    return None if caller is None or caller.key is None else caller.key.name
+
+
+def access_to(path: str, settings: Settings) -> Access:
+    """Say who may ask for an address: a key is needed unless a setting opens it.
+
+    Parameters
+    ----------
+    path : str
+        Without the prefix that a gateway mounts the service on.
+    settings : Settings
+    """
+    if path in DOCS or path.startswith(f"{DOCS_ASSETS}/"):
+        return settings.docs_access
+    if path in HEALTH:
+        return settings.health_access
+    return settings.metrics_access if path == METRICS else "key"
+
+
+class AccessControl:
+    """ASGI middleware that lets nobody in who may not come in, before a body is read.
+
+    Parameters
+    ----------
+    app : ASGI application
+    settings : Settings
+    keys : KeyRing, optional
+        None where keys are not in use.
+    """
+
+    def __init__(self, app: ASGIApp, settings: Settings, keys: KeyRing | None) -> None:
+        self._app = app
+        self._keys = keys
+        self._settings = settings
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            try:
+                self._admit(scope)
+            except Problem as problem:
+                await answer(problem)(scope, receive, send)
+                return
+        await self._app(scope, receive, send)
+
+    def _admit(self, scope: Scope) -> None:
+        access = access_to(scope["path"].removeprefix(scope["root_path"]), self._settings)
+        headers = Headers(scope=scope)
+        if access == "closed":
+            raise Problem("not_found", "There is nothing at this address.")
+        if self._keys is None:
+            _refuse_other_sites(scope["method"], headers)
+            scope[_STATE] = Caller()
+        elif access == "key":
+            scope[_STATE] = Caller(_authenticate(self._keys, headers.getlist("authorization")))
+
+
+def _authenticate(keys: KeyRing, given: list[str]) -> Key:
+    if not given:
+        detail = "Send a key in the header 'Authorization: Bearer KEY'."
+        raise Problem("unauthenticated", detail, {"WWW-Authenticate": CHALLENGE})
+    scheme, _, secret = given[0].partition(" ")
+    key = keys.find(secret.strip()) if len(given) == 1 and scheme.lower() == "bearer" else None
+    if key is None:
+        challenge = {"WWW-Authenticate": f'{CHALLENGE}, error="invalid_token"'}
+        raise Problem("unauthenticated", "This key opens nothing here.", challenge)
+    return key
+
+
+def _refuse_other_sites(method: str, headers: Headers) -> None:
+    """Keep a page of another site, open in a browser of this machine, from sending anything.
+
+    Where keys are in use it has none to send; and what it asks for, the browser does not show it.
+    """
+    if method not in ("GET", "HEAD") and headers.get("sec-fetch-site") in (
+        "cross-site",
+        "same-site",
+    ):
+        raise Problem("forbidden", "A page of another web site sent this request.")

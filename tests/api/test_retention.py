@@ -1,0 +1,122 @@
+"""What stays, and for how long: uploads are deleted, results expire where that is wanted."""
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import anyio
+import httpx
+import pytest
+
+from app.jobs import expiry
+from tests.api.conftest import GOOD, Core, Serve, post_raw, until
+
+pytestmark = pytest.mark.anyio
+
+ASYNC = {"Prefer": "respond-async"}
+
+
+def uploads(data_dir: Path) -> set[str]:
+    kept = {path.stem for path in (data_dir / "uploads").iterdir()}
+    assert not list((data_dir / "tmp").iterdir())
+    return kept
+
+
+def later(hours: float) -> datetime:
+    return datetime.now(UTC) + timedelta(hours=hours)
+
+
+async def test_an_upload_is_deleted_once_analysed(client, settings) -> None:
+    await post_raw(client)
+    await post_raw(client, GOOD + b" pixels:too_short")
+    failed = (await post_raw(client, GOOD + b" pixels:too_short 2", ASYNC)).json()["id"]
+    await until(client, failed, "failed", "succeeded")
+    assert uploads(settings.data_dir) == set()
+
+
+async def test_an_upload_is_kept_where_that_is_switched_on(serve: Serve, settings) -> None:
+    async with serve(keep_uploads=True) as client:
+        kept = (await post_raw(client)).json()["id"]
+        assert (await post_raw(client, GOOD + b" pixels:too_short")).status_code == 422
+        bad = GOOD + b" pixels:no_calibration"
+        failed = (await post_raw(client, bad, ASYNC)).json()["id"]
+        await until(client, failed, "failed")
+        assert uploads(settings.data_dir) == {kept, failed}, "nobody can ask for the refused one"
+        assert (settings.data_dir / "uploads" / f"{kept}.dcm").read_bytes() == GOOD
+        assert (await post_raw(client)).json()["id"] == kept
+    async with serve(keep_uploads=True) as client:
+        assert uploads(settings.data_dir) == {kept, failed}
+        await client.delete(f"/v1/analyses/{failed}")
+        assert uploads(settings.data_dir) == {kept}
+    async with serve() as client:
+        assert uploads(settings.data_dir) == set(), "switched off, what was kept goes"
+        assert (await client.get(f"/v1/analyses/{kept}")).status_code == 200
+
+
+async def test_a_cancelled_upload_is_not_kept(serve: Serve, settings, core: Core) -> None:
+    core.open.clear()
+    async with serve(keep_uploads=True) as client:
+        running = (await post_raw(client, headers=ASYNC)).json()["id"]
+        queued = (await post_raw(client, GOOD + b"2", ASYNC)).json()["id"]
+        await anyio.to_thread.run_sync(core.started.wait)
+        for id in (running, queued):
+            await client.delete(f"/v1/analyses/{id}")
+        core.open.set()
+        assert (await post_raw(client, GOOD + b"3", figures=False)).status_code == 201
+        assert not uploads(settings.data_dir) & {running, queued}
+
+
+async def test_what_ended_long_ago_is_removed_with_its_files(serve, settings, core: Core) -> None:
+    async with serve(keep_uploads=True) as client:
+        intake = client._transport.app.state.service.intake
+        old = (await post_raw(client)).json()
+        for link in old["links"]["figures"].values():
+            assert (await client.get(link)).status_code == 200
+        moment = later(0)
+        core.open.clear()
+        core.started.clear()
+        running = (await post_raw(client, GOOD + b"2", ASYNC)).json()["id"]
+        await anyio.to_thread.run_sync(core.started.wait)
+        queued = (await post_raw(client, GOOD + b"3", ASYNC)).json()["id"]
+
+        assert intake.expire(moment - timedelta(hours=1)) == 0
+        assert intake.expire(moment) == 1
+        assert (await client.get(old["links"]["self"])).status_code == 404
+        assert old["id"] not in str(list(settings.data_dir.rglob("*")))
+        assert intake.expire(later(1000)) == 0, "the unfinished stay, however old"
+        core.open.set()
+        for id in (running, queued):
+            await until(client, id, "succeeded")
+        assert intake.expire(later(1000)) == 2
+        assert (await client.get("/v1/analyses")).json()["items"] == []
+        assert (await post_raw(client)).status_code == 201, "what expired can be sent again"
+
+
+async def test_nothing_expires_by_default(client: httpx.AsyncClient) -> None:
+    id = (await post_raw(client)).json()["id"]
+    async with expiry.expiring(client._transport.app.state.service.intake.expire, None):
+        await anyio.sleep(0.05)
+    assert (await client.get(f"/v1/analyses/{id}")).status_code == 200
+
+
+async def test_it_expires_by_itself_while_the_service_runs(serve: Serve, monkeypatch) -> None:
+    monkeypatch.setattr(expiry, "_SHORTEST_PAUSE_S", 0.01)
+    async with serve(results_expire_after_h=1e-9) as client:
+        id = (await post_raw(client, headers=ASYNC)).json()["id"]
+        while (await client.get(f"/v1/analyses/{id}")).status_code != 404:
+            await anyio.sleep(0.01)
+
+
+async def test_a_store_that_fails_once_is_asked_again(monkeypatch, caplog) -> None:
+    monkeypatch.setattr(expiry, "_SHORTEST_PAUSE_S", 0.01)
+    asked, again = [], anyio.Event()
+
+    def expire(moment: datetime) -> int:
+        asked.append(moment)
+        if len(asked) == 1:
+            raise OSError(5, "Input/output error")
+        anyio.from_thread.run_sync(again.set)
+        return 0
+
+    async with expiry.expiring(expire, 1e-9):
+        await again.wait()
+    assert "could not be removed" in caplog.text
