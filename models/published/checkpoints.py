@@ -2,6 +2,7 @@
 
 import hashlib
 import io
+import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -65,8 +66,9 @@ def read_checkpoint(path: Path, role: str) -> Checkpoint:
     ------
     CheckpointError
         The file cannot be read, holds more than tensors, or its tensors have other names, shapes
-        or types, or values that are no numbers. Weights that were exchanged for others of the same
-        shape cannot be noticed: no hash of the published files is known.
+        or types, or values that are no numbers; or bytes were altered after it was written. Weights
+        that were exchanged for others of the same shape before that cannot be noticed: no hash of
+        the published files is known.
     """
     try:
         content = path.read_bytes()
@@ -74,11 +76,12 @@ def read_checkpoint(path: Path, role: str) -> Checkpoint:
         reason = error.strerror or "unknown reason"
         raise CheckpointError(f"{path} cannot be read ({reason}).") from error
     try:
+        _check_sums(content)
         loaded = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises whatever zipfile, pickle or its own reader do
         raise CheckpointError(
-            f"{path} is not a checkpoint that can be read: it is truncated, damaged, or holds more "
-            "than tensors."
+            f"{path} is not a checkpoint that can be read: it is truncated, altered, damaged, or "
+            "holds more than tensors."
         ) from error
     state = _state_of(loaded, role, path)
     expected = NETWORKS[role]().state_dict()
@@ -86,6 +89,20 @@ def read_checkpoint(path: Path, role: str) -> Checkpoint:
     sha256 = hashlib.sha256(content).hexdigest()
     ordered = {name: state[name].detach().contiguous() for name in expected}
     return Checkpoint(role, path.name, sha256, ordered)
+
+
+def _check_sums(content: bytes) -> None:
+    """Check the sums that torch's zip files carry but torch does not read; older files have none.
+
+    Raises
+    ------
+    zipfile.BadZipFile
+        Bytes have changed since the file was written.
+    """
+    if zipfile.is_zipfile(io.BytesIO(content)):
+        with zipfile.ZipFile(io.BytesIO(content)) as archive:
+            if (part := archive.testzip()) is not None:
+                raise zipfile.BadZipFile(f"the check sum of {part} is wrong")
 
 
 def _state_of(loaded: object, role: str, path: Path) -> Mapping[str, Tensor]:

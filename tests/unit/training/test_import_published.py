@@ -21,6 +21,7 @@ from app.pipeline.networks import (
 )
 from models.import_published import main
 from models.published.architecture import Classifier, Segmenter
+from models.published.checkpoints import CheckpointError, read_checkpoint
 from models.published.graph import segmenter_graph
 from models.published.importing import import_published
 
@@ -223,6 +224,14 @@ def damage(segmenter: Path, classifier: Path) -> None:
     segmenter.write_bytes(content)
 
 
+def flip_a_bit(segmenter: Path, classifier: Path) -> None:
+    """Among the weights, where torch itself does not notice."""
+    content = bytearray(segmenter.read_bytes())
+    content[len(content) // 2] ^= 0x40
+    segmenter.write_bytes(content)
+    torch.load(segmenter, weights_only=True)
+
+
 def lose(segmenter: Path, classifier: Path) -> None:
     classifier.unlink()
 
@@ -232,6 +241,7 @@ def lose(segmenter: Path, classifier: Path) -> None:
     [
         (truncate, "heart-seg-net.pt is not a checkpoint that can be read"),
         (damage, "heart-seg-net.pt is not a checkpoint that can be read"),
+        (flip_a_bit, "heart-seg-net.pt is not a checkpoint that can be read"),
         (empty, "quality-clas-net.pth is not a checkpoint that can be read"),
         (swap, "it is one of the classifier"),
         (lose_a_key, "no 'linear.bias'"),
@@ -264,6 +274,19 @@ def test_a_checkpoint_that_does_not_fit(
     assert told.err.count("\n") == 1
     assert said in told.err
     assert sorted(tmp_path.iterdir()) == there
+
+
+def test_checkpoints_of_older_torch(checkpoints: tuple[Path, Path], tmp_path: Path) -> None:
+    for path, role in zip(checkpoints, ("segmenter", "classifier"), strict=True):
+        older = tmp_path / path.name
+        loaded = torch.load(path, weights_only=True)
+        torch.save(loaded, older, _use_new_zipfile_serialization=False)
+        found, same = read_checkpoint(older, role), read_checkpoint(path, role)
+        assert found.sha256 != same.sha256
+        assert all(torch.equal(found.state[name], same.state[name]) for name in same.state)
+        older.write_bytes(older.read_bytes()[:-100_000])
+        with pytest.raises(CheckpointError, match="truncated"):
+            read_checkpoint(older, role)
 
 
 def test_a_folder_that_holds_something_is_left_alone(
