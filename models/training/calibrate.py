@@ -1,7 +1,7 @@
 """Make the quality of a window a probability: weigh the classifier against what the segmenter saw.
 
 A window of a simulated recording is good when an expert would call it so (see
-`windows.expert_probability`). The weights are those of a logistic regression, fitted to recordings
+`windows.GOOD_SHARE`). The weights are those of a logistic regression, fitted to recordings
 that neither network was trained on and that no evaluation uses.
 """
 
@@ -20,7 +20,7 @@ from models.simulation.recording import simulate_recording
 from models.training.dataset import CHOICE_SEED
 from models.training.measure import strip_of
 from models.training.scores import area_under_curve
-from models.training.windows import GOOD_SHARE, expert_probability
+from models.training.windows import GOOD_SHARE, softened
 
 CALIBRATION_SEED = CHOICE_SEED + 500_000
 _SHRINKAGE = 1e-3
@@ -46,7 +46,7 @@ def calibrate(networks: Networks, recordings: int) -> dict[str, Any]:
             here = slice(seen.start_column, seen.end_column)
             shares.append(float(recording.followable[here].mean()))
     evidence = np.asarray(factors)
-    truth = np.asarray([expert_probability(share) for share in shares])
+    truth = np.asarray([softened(share, GOOD_SHARE) for share in shares])
     weights = fit_logistic(evidence, truth)
     good = [share >= GOOD_SHARE for share in shares]
     combined = evidence @ weights[:-1] + weights[-1]

@@ -102,9 +102,9 @@ class Tally:
     def results(self) -> dict[str, Any]:
         """All scores as plain numbers."""
         truly_good = [share >= GOOD_SHARE for share in self.share]
-        clear = [(p, s) for p, s in zip(self.said, self.share, strict=True) if not 0.6 < s < 0.8]
-        kept = [p >= 0.5 for p, s in clear if s >= 0.8]
-        dropped = [p < 0.5 for p, s in clear if s <= 0.6]
+        clearly = list(zip(self.said, self.share, strict=True))
+        kept = [p >= 0.5 for p, share in clearly if share >= GOOD_SHARE + 0.1]
+        dropped = [p < 0.5 for p, share in clearly if share <= GOOD_SHARE - 0.1]
         return {
             "dice": self.overlap / self.total,
             "border_error_mm": float(np.mean(self.border_mm)),

@@ -12,8 +12,12 @@ from models.training.dataset import Shard, read_shard
 
 Arrays = dict[str, NDArray[np.float32]]
 
-GOOD_SHARE = 0.7
-"""Share of followable columns from which a window counts as good."""
+GOOD_SHARE = 0.6
+"""Share of followable columns from which an expert counts a window as good: walls that fade for
+some columns of a beat are still followed by eye."""
+
+LEARNT_SHARE = 0.7
+"""The share that the classifier learns to tell: stricter, where pictures differ most."""
 
 
 class Shards:
@@ -109,12 +113,12 @@ def quality_window(rng: np.random.Generator, shards: Shards) -> Arrays:
     bright = float(shard.bright[index] * np.exp(rng.normal(0, 0.2)))
     window = _vary_grey(rng, normalised(cut, bright))
     share = float(shard.followable[index][columns].mean())
-    return {"window": window[None], "target": np.float32(expert_probability(share))}
+    return {"window": window[None], "target": np.float32(softened(share, LEARNT_SHARE))}
 
 
-def expert_probability(followable_share: float) -> float:
-    """Probability that an expert calls a window good, from the share of readable columns in it."""
-    return float(1 / (1 + np.exp(-(followable_share - GOOD_SHARE) / 0.05)))
+def softened(followable_share: float, line: float) -> float:
+    """Probability that a window is on the good side of ``line``: near it, experts differ."""
+    return float(1 / (1 + np.exp(-(followable_share - line) / 0.05)))
 
 
 def batches(
