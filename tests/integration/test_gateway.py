@@ -155,7 +155,7 @@ def test_a_refusal_before_the_body_is_read_by_every_client(
         expected = (401, "unauthenticated")
     changes = {}
     if case == "too large for nginx":
-        changes = {"client_max_body_size  1100m;": "client_max_body_size 1m;"}
+        changes = {"client_max_body_size  4200m;": "client_max_body_size 1m;"}
     content_type = "text/plain" if case == "another type" else "application/dicom"
     with (
         upstream(**settings) as service,

@@ -11,6 +11,7 @@ from threading import Thread
 
 import pytest
 
+from app.api.multipart import FORM_OVERHEAD_BYTES
 from app.settings import Settings
 
 ROOT = Path(__file__).parents[2]
@@ -123,3 +124,10 @@ def test_the_gateway_gets_all_that_its_configuration_names() -> None:
     assert f"ECHO2PHENO_ROOT_PATH: {prefix}\n" in compose
     (subnet,) = re.findall(r"subnet: (\S+)", compose)
     assert f"ECHO2PHENO_TRUSTED_PROXIES: {subnet}\n" in compose
+
+
+def test_the_gateway_lets_through_whatever_the_service_takes() -> None:
+    template = (ROOT / "docker" / "gateway" / "echo2pheno.conf.template").read_text("utf-8")
+    (megabytes,) = re.findall(r"client_max_body_size +(\d+)m;", template)
+
+    assert int(megabytes) * 2**20 > Settings().max_upload_bytes + FORM_OVERHEAD_BYTES
