@@ -136,7 +136,7 @@ def test_only_the_new_columns_of_the_last_square_are_used(
 
 
 def test_the_mask_of_border_networks_lies_between_the_borders(networks: Networks) -> None:
-    recording = simulate_recording(9_600_001, duration_s=1.0, acquisition="good")
+    recording = simulate_recording(9_600_004, duration_s=1.0, acquisition="good")
     strip = make_strip(
         recording.pixels,
         seconds_per_column=recording.seconds_per_column,

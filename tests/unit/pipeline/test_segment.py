@@ -111,6 +111,7 @@ def test_no_seam_shows_where_windows_meet(networks: Networks) -> None:
 def test_inner_edges_lie_inside_the_borders_that_experts_draw(networks: Networks) -> None:
     errors_mm: list[NDArray[np.float32]] = []
     wider_mm: list[NDArray[np.float32]] = []
+    truly_wider_mm: list[NDArray[np.float32]] = []
     for seed in range(TEST_SEED + 40, TEST_SEED + 50):
         recording = _good(seed, rows=320, seconds_per_column=1.25e-3)
         mm = recording.mm_per_row
@@ -123,8 +124,13 @@ def test_inner_edges_lie_inside_the_borders_that_experts_draw(networks: Networks
         ):
             errors_mm.append(np.abs(found - true)[clear] * mm)
         wider_mm.append((expert.diameter_rows - inner.diameter_rows)[clear] * mm)
+        true_expert = recording.lower_row - recording.upper_row
+        true_inner = recording.lower_inner_row - recording.upper_inner_row
+        truly_wider_mm.append((true_expert - true_inner)[clear] * mm)
     assert np.median(np.concatenate(errors_mm)) < 0.08
-    assert 0.25 < np.median(np.concatenate(wider_mm)) < 0.5
+    truth = np.median(np.concatenate(truly_wider_mm))
+    assert np.median(np.concatenate(wider_mm)) == pytest.approx(truth, abs=0.05)
+    assert truth > 0.2
 
 
 def test_nothing_is_drawn_where_there_is_nothing(networks: Networks) -> None:
