@@ -3,8 +3,9 @@
 The borders of a recording are labelled by what can be seen of it, not by what it was drawn from: a
 wall whose first layers drown in the noise is read further out than it lies. In every column the
 visible inner edge is the place nearest to the lumen at which the grey rises to the half level
-between the lumen and the brightest echo within reach; what a reader sees in the long run is the
-median of that over many beats, phase by phase. The convention of expert readers lies a fixed way
+between the lumen and the wall's bright echoes (a fifth of its pixels within reach are brighter; what
+shines behind the wall does not count); what a reader sees in the long run is the median of that
+over many beats, phase by phase. The convention of expert readers lies a fixed way
 outside it: through the bright endocardial echo above, through the body of the posterior wall's echo
 below, and beneath the thin tips that stand out in systole.
 """
@@ -19,17 +20,19 @@ from models.simulation.anatomy import Motion
 
 Curve = NDArray[np.float32]
 
-UPPER_BEYOND_D_MM, UPPER_BEYOND_S_MM = 0.09, 0.06
-LOWER_BEYOND_D_MM, LOWER_BEYOND_S_MM = 0.15, 0.18
+UPPER_BEYOND_D_MM, UPPER_BEYOND_S_MM = 0.12, 0.075
+LOWER_BEYOND_D_MM, LOWER_BEYOND_S_MM = 0.18, 0.195
 """How far the convention lies outside the visible inner edges, in diastole and in systole."""
 
 _SMOOTH_S, _SMOOTH_MM = 0.001, 0.03
-_REACH_MM, _OVERLAP_MM = 0.35, 0.1
+REACH_MM, _OVERLAP_MM = 0.35, 0.1
+_BRIGHT_SHARE = 0.8  # of the wall's pixels within reach are darker than its bright echoes
 _STEP_MM = 0.012
 _BEHIND_MM = 0.08
 _PASSES = 3  # what counts as the wall follows where its edge was seen
 _LEAST_RISE_SD = 0.5
-_FURTHEST_MM = 0.5
+_FURTHEST_MM = 0.3
+_LEAST_REACH_MM = 0.1
 _PHASES, _FEWEST = 16, 6
 
 
@@ -68,8 +71,12 @@ def read_borders(
     upper_inner, lower_inner = motion.upper_inner_mm, motion.lower_inner_mm
     typical_shift = np.zeros(middle.size)
     for _ in range(_PASSES):
-        upper = visible_edge(smooth, middle, upper_inner - _BEHIND_MM, mm_per_row)
-        lower = visible_edge(smooth, middle, lower_inner + _BEHIND_MM, mm_per_row)
+        # what shines beyond a wall, the pericardium above all, is not the wall's echo
+        above, below = upper_inner - _BEHIND_MM, lower_inner + _BEHIND_MM
+        anterior = np.clip(above - motion.anterior_outer_mm, _LEAST_REACH_MM, REACH_MM)
+        posterior = np.clip(motion.posterior_outer_mm - below, _LEAST_REACH_MM, REACH_MM)
+        upper = visible_edge(smooth, middle, above, mm_per_row, anterior)
+        lower = visible_edge(smooth, middle, below, mm_per_row, posterior)
         upper[~in_sight] = lower[~in_sight] = np.nan
         upper_inner = motion.upper_inner_mm + _by_phase(upper - motion.upper_inner_mm, motion.phase)
         lower_inner = motion.lower_inner_mm + _by_phase(lower - motion.lower_inner_mm, motion.phase)
@@ -87,7 +94,11 @@ def read_borders(
 
 
 def visible_edge(
-    smooth: NDArray[np.float32], middle_mm: Curve, edge_mm: Curve, mm_per_row: float
+    smooth: NDArray[np.float32],
+    middle_mm: Curve,
+    edge_mm: Curve,
+    mm_per_row: float,
+    reach_mm: Curve | float = REACH_MM,
 ) -> NDArray[np.float64]:
     """Depth at which the lumen is seen to end, mm, column by column.
 
@@ -100,6 +111,8 @@ def visible_edge(
     edge_mm : ndarray, shape (columns,)
         About where it ends, above the middle in every column or below it.
     mm_per_row : float
+    reach_mm : ndarray or float
+        How far beyond the edge the wall's echoes may lie.
 
     Returns
     -------
@@ -109,7 +122,7 @@ def visible_edge(
     rows, columns = smooth.shape
     side = -1.0 if edge_mm[0] < middle_mm[0] else 1.0
     half = np.abs(edge_mm - middle_mm)
-    steps = np.arange(0, float(half.max()) + _REACH_MM, _STEP_MM)[:, None]
+    steps = np.arange(0, float(half.max()) + REACH_MM, _STEP_MM)[:, None]
     at = np.clip((middle_mm + side * steps) / mm_per_row - 0.5, 0, rows - 1.001)
     whole = at.astype(np.int32)
     here = np.arange(columns)
@@ -118,16 +131,25 @@ def visible_edge(
     count = within.sum(0)
     lumen = (profile * within).sum(0) / count
     spread = np.sqrt(((profile - lumen) ** 2 * within).sum(0) / count)
-    tissue = (steps >= half - _OVERLAP_MM) & (steps <= half + _REACH_MM)
-    brightest = np.where(tissue, profile, -np.inf).max(0)
-    level = 0.5 * (lumen + brightest)
+    tissue = (steps >= half - _OVERLAP_MM) & (steps <= half + reach_mm)
+    bright = _bright_of(np.where(tissue, profile, -np.inf))
+    level = 0.5 * (lumen + bright)
     over = (profile >= level) & (steps >= 0.4 * half)
     first = np.clip(over.argmax(0), 1, steps.size - 1)
     before, after = profile[first - 1, here], profile[first, here]
     part = np.clip((level - before) / np.maximum(after - before, 1e-6), 0, 1)
     edge = middle_mm + side * (first - 1 + part) * _STEP_MM
-    seen = over.any(0) & (brightest - lumen > _LEAST_RISE_SD * spread + 3)
+    seen = over.any(0) & (bright - lumen > _LEAST_RISE_SD * spread + 3)
     return np.where(seen & (np.abs(edge - edge_mm) < _FURTHEST_MM), edge, np.nan)
+
+
+def _bright_of(tissue: NDArray[np.floating]) -> NDArray[np.float64]:
+    """What a wall's bright echoes are like, column by column; where there is none, -inf stands."""
+    band = tissue.max(1) > -np.inf
+    ascending = np.sort(tissue[band], axis=0)
+    count = np.isfinite(ascending).sum(0)
+    place = ascending.shape[0] - count + np.rint(_BRIGHT_SHARE * (count - 1)).astype(int)
+    return np.asarray(ascending[np.minimum(place, len(ascending) - 1), np.arange(place.size)])
 
 
 def _by_phase(shift_mm: NDArray[np.float64], phase: Curve) -> NDArray[np.float64]:
@@ -142,6 +164,6 @@ def _by_phase(shift_mm: NDArray[np.float64], phase: Curve) -> NDArray[np.float64
         some = shift_mm[there & (bins == index)]
         if some.size >= _FEWEST:
             typical[index] = np.median(some)
-    typical = gaussian_filter1d(typical, 0.7, mode="wrap")
+    typical = gaussian_filter1d(typical, 1.2, mode="wrap")
     centres = (np.arange(_PHASES) + 0.5) / _PHASES
     return np.interp(phase, centres, typical, period=1.0)

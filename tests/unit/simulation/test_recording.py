@@ -43,8 +43,8 @@ def test_the_convention_is_as_much_wider_than_the_inner_edges_as_experts_draw() 
         wider = wider * recording.mm_per_row
         diastole.append(np.median(wider[recording.diastole_columns]))
         systole.append(np.median(wider[recording.systole_columns]))
-    assert np.median(diastole) == pytest.approx(0.24, abs=0.01)
-    assert np.median(systole) == pytest.approx(0.24, abs=0.04)
+    assert np.median(diastole) == pytest.approx(0.30, abs=0.01)
+    assert np.median(systole) == pytest.approx(0.27, abs=0.04)
 
 
 def test_the_lumen_is_dark_between_bright_walls_where_the_truth_says_followable() -> None:
