@@ -3,11 +3,11 @@
 The borders of a recording are labelled by what can be seen of it, not by what it was drawn from: a
 wall whose first layers drown in the noise is read further out than it lies. In every column the
 visible inner edge is the place nearest to the lumen at which the grey rises to the half level
-between the lumen and the wall's bright echoes (a fifth of its pixels within reach are brighter; what
-shines behind the wall does not count); what a reader sees in the long run is the median of that
-over many beats, phase by phase. The convention of expert readers lies a fixed way
-outside it: through the bright endocardial echo above, through the body of the posterior wall's echo
-below, and beneath the thin tips that stand out in systole.
+between the lumen and the wall's bright echoes (a fifth of its pixels within reach are brighter;
+what shines behind the wall does not count); what a reader sees in the long run is the median of
+that over many beats, phase by phase. The convention of expert readers lies a fixed way outside it:
+through the bright endocardial echo above, through the body of the posterior wall's echo below, and
+beneath the thin tips that stand out in systole.
 """
 
 from dataclasses import dataclass
