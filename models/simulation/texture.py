@@ -234,7 +234,8 @@ def echo_amplitude(
     texture += anterior[:, None] * _fading(rng, motion, ms, rng.uniform(0, 1.2))[None, :]
     if lumen_fill.any():
         inside = _edge(material, upper, 0.15) * (1 - _edge(material, lower, 0.15))
-        tissue = np.where(inside > 0.5, 3.0 + rng.uniform(-1.0, 0.5), 0)
+        # as bright as the walls, however dark the lumen was: no ventricle may show through
+        tissue = np.where(inside > 0.5, rng.uniform(-1.0, 0.5) - profile, 0)
         tissue = gaussian_filter1d(tissue, 3).astype(np.float32)
         texture += tissue[:, None] * lumen_fill[None, :]
     amplitude = _look_up(np.exp(np.clip(texture, -7, 4)).astype(np.float32), depth, first)
