@@ -26,7 +26,7 @@ def test_the_truth_fits_the_anatomy_it_was_drawn_from(seed: int) -> None:
     diameter_mm = (recording.lower_row - recording.upper_row) * recording.mm_per_row
     at_diastole = diameter_mm[recording.diastole_columns]
     # what is read off the picture may lie a little away from what it was drawn around
-    assert np.median(at_diastole) == pytest.approx(recording.anatomy.lvid_d_mm, rel=0.08, abs=0.3)
+    assert np.median(at_diastole) == pytest.approx(recording.anatomy.lvid_d_mm, rel=0.08, abs=0.35)
     shortening = 1 - diameter_mm[recording.systole_columns].mean() / at_diastole.mean()
     assert shortening == pytest.approx(recording.anatomy.fractional_shortening, abs=0.13)
     alternating = np.sort(np.concatenate([recording.diastole_columns, recording.systole_columns]))
