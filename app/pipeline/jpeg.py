@@ -11,7 +11,7 @@ from PIL.JpegImagePlugin import JpegImageFile
 
 # Ones are no Huffman code: as many as the decoder may read ahead of what it decodes.
 _AHEAD = b"\xff\x00" * 8
-_SPARE_BYTES = 8  # that some encoders leave behind the last of the code
+_SPARE_BYTES = 2  # that an encoder may leave behind the last of the code
 
 
 class WholeJpeg(JpegImageFile):
