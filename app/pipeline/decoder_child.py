@@ -11,6 +11,8 @@ nothing at all where the screen cannot be decoded. It ends with its standard inp
 
 import ctypes
 import json
+import os
+import re
 import resource
 import signal
 import sys
@@ -22,6 +24,8 @@ import gdcm
 _PR_SET_PDEATHSIG = 1
 _LEAST_ROOM_BYTES = 2**24
 READY = b"ready\n"
+# What libjpeg says where it makes up what is missing, or finds code that no pixel needs.
+_DAMAGED = re.compile(rb"Corrupt JPEG data|Premature end")
 
 
 def confine(memory_bytes: int) -> None:
@@ -86,9 +90,29 @@ def decode(encoded: bytes, described: dict[str, Any]) -> bytes:
     return samples.encode("utf-8", "surrogateescape")  # GDCM hands bytes over as text
 
 
+class Complaints:
+    """What native code writes to the standard error of this process, without ever blocking."""
+
+    def __init__(self) -> None:
+        self._reader, writer = os.pipe()
+        os.set_blocking(self._reader, False)
+        os.set_blocking(writer, False)
+        os.dup2(writer, 2)
+        os.close(writer)
+
+    def take(self) -> bytes:
+        """Return what has been written since the last time."""
+        try:
+            return os.read(self._reader, 2**16)
+        except BlockingIOError:
+            return b""
+
+
 def serve(requests: BinaryIO, answers: BinaryIO) -> None:
     """Decode what comes until nothing comes any more."""
     described = json.loads(requests.readline())
+    complaints = Complaints()
+    gdcm.Trace.WarningOff()  # its own, which tell of nothing that is missing
     confine(described["memory_bytes"])
     bytearray(_LEAST_ROOM_BYTES)  # where there is no room at all, this fails before it is ready
     answers.write(READY)
@@ -101,6 +125,8 @@ def serve(requests: BinaryIO, answers: BinaryIO) -> None:
         try:
             samples = decode(encoded, described)
         except Exception:  # whatever makes GDCM refuse the screen
+            samples = b""
+        if _DAMAGED.search(complaints.take()):
             samples = b""
         answers.write(len(samples).to_bytes(8, "little"))
         answers.write(samples)

@@ -1,18 +1,17 @@
 """Compressed screens, decoded one at a time: run lengths, JPEG, and what GDCM reads."""
 
-import io
 import struct
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
 from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
-from PIL.JpegImagePlugin import JpegImageFile
 from pydicom.uid import (
     JPEG2000,
+    UID,
     JPEG2000Lossless,
     JPEGBaseline8Bit,
     JPEGExtended12Bit,
@@ -23,11 +22,20 @@ from pydicom.uid import (
     RLELossless,
 )
 
+from app.pipeline.codestream import (
+    JPEG_2000,
+    LOSSLESS,
+    LOSSLESS_LS,
+    SEQUENTIAL,
+    Codestream,
+    read_codestream,
+)
 from app.pipeline.encapsulation import Fragment, read_screen
 from app.pipeline.errors import CorruptPixelData
 from app.pipeline.grey import PixelFormat, ToGrey, luma
+from app.pipeline.jpeg import WholeJpeg
 from app.pipeline.limits import Limits
-from app.pipeline.native_decoder import NativeDecoder
+from app.pipeline.native_decoder import DecoderFault, NativeDecoder
 from app.pipeline.results import Region
 
 _JPEG = frozenset((JPEGBaseline8Bit, JPEGExtended12Bit))
@@ -44,8 +52,17 @@ _NATIVE_CODE = frozenset(
 )
 ENCAPSULATED = _JPEG | _NATIVE_CODE | {RLELossless}
 
-_START_OF_SCAN = b"\xff\xda"
-_MAX_SCANS = 8  # of a JPEG; one whose scans never end would take for ever
+_KINDS = {
+    JPEGBaseline8Bit: SEQUENTIAL,
+    JPEGExtended12Bit: SEQUENTIAL,
+    JPEGLossless: {LOSSLESS},
+    JPEGLosslessSV1: {LOSSLESS},
+    JPEGLSLossless: {LOSSLESS_LS},
+    JPEGLSNearLossless: {LOSSLESS_LS},
+    JPEG2000Lossless: {JPEG_2000},
+    JPEG2000: {JPEG_2000},
+}
+_PADDING_PIXELS = 16  # that zeros behind run lengths may look like
 _DAMAGED = "Screen {} of the recording is damaged and cannot be decoded. Export it again."
 
 _Decode = Callable[[bytes], NDArray[np.uint8]]
@@ -73,7 +90,7 @@ class EncodedScreens:
                 encoded = read_screen(file, screen)
                 try:
                     grey = decode(encoded)
-                except CorruptPixelData:
+                except (CorruptPixelData, DecoderFault):
                     raise
                 except Exception as error:  # whatever hostile bytes make a decoder raise
                     raise CorruptPixelData(_DAMAGED.format(number)) from error
@@ -81,14 +98,66 @@ class EncodedScreens:
 
     @contextmanager
     def _decoder(self, region: Region, to_grey: ToGrey) -> Iterator[_Decode]:
-        uid = self.transfer_syntax_uid
-        if uid == RLELossless:
-            yield lambda encoded: to_grey(_run_lengths(encoded, self.format, region))
-        elif uid in _JPEG and self.format.bits_allocated == 8:
-            yield lambda encoded: _jpeg(encoded, self.format, region, to_grey)
-        else:
-            with NativeDecoder(uid, self.format, self.limits) as native:
-                yield lambda encoded: to_grey(_cut(native.decode(encoded), self.format, region))
+        uid, f = self.transfer_syntax_uid, self.format
+        with ExitStack() as stack:
+            native: NativeDecoder | None = None
+
+            def by_native_code(encoded: bytes, code: Codestream) -> NDArray[Any]:
+                nonlocal native
+                if native is None:
+                    said = _described(f, code.bits)
+                    native = stack.enter_context(NativeDecoder(uid, said, self.limits))
+                if native.bits != code.bits:
+                    raise ValueError("the screens have different bits")
+                return native.decode(encoded)
+
+            def run_lengths(encoded: bytes) -> NDArray[np.uint8]:
+                return to_grey(_run_lengths(encoded, f, region))
+
+            def jpeg(encoded: bytes) -> NDArray[np.uint8]:
+                code = _read_code(encoded, uid, f)
+                if not code.is_one_scan:
+                    by_native_code(encoded, code)  # says whether all of it is there
+                return _jpeg(encoded, code, f, region, to_grey)
+
+            def other(encoded: bytes) -> NDArray[np.uint8]:
+                code = _read_code(encoded, uid, f)
+                _check_samples(code, f)
+                values = _cut(by_native_code(encoded, code), f, region)
+                if not f.signed and int(values.max()) >> (f.high_bit + 1):
+                    raise ValueError("the encoded image is brighter than the header allows")
+                return to_grey(values)
+
+            if uid == RLELossless:
+                yield run_lengths
+            else:
+                yield jpeg if uid in _JPEG and f.bits_allocated == 8 else other
+
+
+def _read_code(encoded: bytes, uid: str, pixel_format: PixelFormat) -> Codestream:
+    f = pixel_format
+    code = read_codestream(encoded)
+    if code.kind not in _KINDS[UID(uid)] or (code.rows, code.columns) != (f.rows, f.columns):
+        raise ValueError("the encoded image is not as the header says")
+    return code
+
+
+def _check_samples(code: Codestream, pixel_format: PixelFormat) -> None:
+    """Refuse samples that are not what the header says; they may be of more bits, left unused."""
+    f = pixel_format
+    if (
+        code.components != f.samples
+        or code.signed not in (None, f.signed)
+        or not f.high_bit < code.bits <= f.bits_allocated
+    ):
+        raise ValueError("the encoded image has other samples than the header says")
+
+
+def _described(pixel_format: PixelFormat, bits: int) -> PixelFormat:
+    """Describe samples as their code does: native code tends to believe the description."""
+    return replace(
+        pixel_format, bits_allocated=8 if bits <= 8 else 16, bits_stored=bits, high_bit=bits - 1
+    )
 
 
 def _cut(samples: NDArray[Any], pixel_format: PixelFormat, region: Region) -> NDArray[Any]:
@@ -104,7 +173,7 @@ def _run_lengths(encoded: bytes, pixel_format: PixelFormat, region: Region) -> N
     ends = [*offsets[1:count], len(encoded)]
     wanted = f.bytes_per_sample * (1 if f.has_luma_first else f.samples)
     planes: list[NDArray[Any]] = [
-        _segment(encoded[start:end], f.columns, region)
+        _segment(encoded[start:end], f.rows, f.columns, region)
         for start, end in zip(offsets[:wanted], ends[:wanted], strict=True)
     ]
     if f.bytes_per_sample == 2:  # the more significant byte comes first
@@ -113,22 +182,28 @@ def _run_lengths(encoded: bytes, pixel_format: PixelFormat, region: Region) -> N
     return planes[0] if len(planes) == 1 else np.stack(planes, axis=-1)
 
 
-def _segment(segment: bytes, columns: int, region: Region) -> NDArray[np.uint8]:
+def _segment(segment: bytes, rows: int, columns: int, region: Region) -> NDArray[np.uint8]:
     # TIFF's PackBits is DICOM's run-length code. Taking all rows for one also reads files
-    # whose runs cross rows, and what lies below the region is not decoded.
-    plane = Image.frombytes("L", (region.y1 * columns, 1), segment, "packbits", "L")
-    values = np.asarray(plane).reshape(region.y1, columns)
-    return values[region.y0 :, region.x0 : region.x1]
+    # whose runs cross rows.
+    plane = _unpack(segment, rows * columns)
+    try:
+        _unpack(segment, rows * columns + _PADDING_PIXELS)
+    except ValueError:  # as it has to be: there are no more
+        return np.asarray(plane).reshape(rows, columns)[
+            region.y0 : region.y1, region.x0 : region.x1
+        ]
+    raise ValueError("more pixels than the header says")
+
+
+def _unpack(segment: bytes, pixels: int) -> Image.Image:
+    return Image.frombytes("L", (pixels, 1), segment, "packbits", "L")
 
 
 def _jpeg(
-    encoded: bytes, pixel_format: PixelFormat, region: Region, to_grey: ToGrey
+    encoded: bytes, code: Codestream, pixel_format: PixelFormat, region: Region, to_grey: ToGrey
 ) -> NDArray[np.uint8]:
     f = pixel_format
-    if encoded.count(_START_OF_SCAN) > _MAX_SCANS:
-        raise ValueError("more scans than an image of this kind has")
-    # Opened without Image.open, which would warn of large images: their size is checked here.
-    image = JpegImageFile(io.BytesIO(encoded))
+    image = WholeJpeg(encoded, code.end if code.is_one_scan else None)
     if image.size != (f.columns, f.rows) or image.mode not in ("L", "RGB"):
         raise ValueError("the encoded image is not as the header says")
     # Without a marker libjpeg takes three components for luma and chroma; DICOM knows better, but

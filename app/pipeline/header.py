@@ -6,6 +6,7 @@ file claims.
 """
 
 import logging
+import os
 import re
 import warnings
 import zlib
@@ -140,18 +141,23 @@ class _Bounded:
 
     def __init__(self, file: BinaryIO) -> None:
         self._file = file
+        at = file.tell()
+        self._size = file.seek(0, os.SEEK_END)
+        file.seek(at)
         self._reads = 0
         self._bytes = 0
         self.seek = file.seek
         self.tell = file.tell
 
     def read(self, size: int = -1) -> bytes:
-        data = self._file.read(size)
+        # Asked for as many bytes as there are: more would be allocated before any is read.
+        left = max(0, self._size - self.tell())
+        size = left if size < 0 else min(size, left)
         self._reads += 1
-        self._bytes += len(data)
+        self._bytes += size
         if self._reads > _MAX_READS or self._bytes > _MAX_READ_BYTES:
             raise ValueError("header too long")
-        return data
+        return self._file.read(size)
 
 
 def read_header(file: BinaryIO) -> Header:

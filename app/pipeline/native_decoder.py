@@ -53,6 +53,11 @@ class NativeDecoder:
         self._timed_out = threading.Event()
         self._process: subprocess.Popen[bytes] | None = None
 
+    @property
+    def bits(self) -> int:
+        """Bits of a sample."""
+        return self._format.bits_stored
+
     def __enter__(self) -> Self:
         """Start the process.
 

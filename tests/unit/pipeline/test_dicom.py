@@ -690,6 +690,33 @@ def test_headers_built_to_exhaust_are_refused(tmp_path: Path, content: bytes) ->
         open_recording(path)
 
 
+LONG = b"OB\0\0\xf0\xff\xff\x7f"  # two gigabytes of it
+REGIONS = b"\x18\x00\x11\x60SQ\0\0\xff\xff\xff\xff" + b"\xfe\xff\x00\xe0\xff\xff\xff\xff"
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        preamble() + b"\x09\x00\x01\x00" + LONG,
+        preamble() + REGIONS + b"\x18\x00\x12\x60" + LONG,
+        bytes(128) + b"DICM" + b"\x02\x00\x02\x01" + LONG,
+        bytes(128) + b"DICM" + b"\x02\x00\x10\x00" + LONG,
+    ],
+    ids=["an element", "in a sequence", "before the data set", "the transfer syntax"],
+)
+def test_a_length_that_lies_allocates_nothing(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(content + bytes(1000))
+
+    tracemalloc.start()
+    with pytest.raises(RecordingError):
+        open_recording(path)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+
+    assert peak < 2_000_000
+
+
 @settings(
     max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
