@@ -6,6 +6,7 @@ from typing import BinaryIO
 
 from anyio import to_thread
 from starlette.responses import StreamingResponse
+from starlette.types import Receive, Scope, Send
 
 _BLOCK_BYTES = 2**18
 
@@ -39,6 +40,10 @@ class StoredFile(StreamingResponse):
         if file_name is not None:
             headers["Content-Disposition"] = f'attachment; filename="{file_name}"'
         super().__init__(_blocks(stream), media_type=media_type, headers=headers)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002
+        """Send it; a caller who leaves is noticed by the server, which then sends no more."""
+        await self.stream_response(send)
 
 
 async def _blocks(stream: BinaryIO) -> AsyncIterator[bytes]:
