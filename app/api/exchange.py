@@ -1,6 +1,6 @@
 """One request and its answer: a body that has to keep coming, and an end that clients can read."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from time import monotonic
 
@@ -49,8 +49,8 @@ class Exchange:
     def __init__(self, headers: Sequence[Header], receive: Receive, send: Send, pace: Pace) -> None:
         self.started = False
         self.status = 0
-        self.added: list[Header] = []
-        """What every answer carries."""
+        self.added: Callable[[int], Sequence[Header]] = lambda status: ()
+        """What every answer of a status carries."""
         self._receive = receive
         self._send = send
         self._pace = pace
@@ -103,7 +103,7 @@ class Exchange:
         if message["type"] == "http.response.start":
             self.started = True
             self.status = message["status"]
-            headers = [*message.get("headers", ()), *self.added]
+            headers = [*message.get("headers", ()), *self.added(self.status)]
             if self._unread:
                 headers.append((b"connection", b"close"))
             message = {**message, "headers": headers}
