@@ -72,7 +72,11 @@ class Protocol(HttpToolsProtocol):
         token = request_id.set(id)
         refusal = answer(Problem("malformed_request", "What was sent is not an HTTP request."))
         request_id.reset(token)
-        ours = [(b"x-request-id", id.encode()), (b"connection", b"close"), *security_headers("")]
+        ours = [
+            (b"x-request-id", id.encode()),
+            (b"connection", b"close"),
+            *security_headers("", 400),
+        ]
         headers = [*refusal.raw_headers, *ours]
         lines = [b"HTTP/1.1 400 Bad Request", *(b": ".join(header) for header in headers)]
         self.transport.write(b"\r\n".join(lines) + b"\r\n\r\n" + refusal.body)

@@ -3,7 +3,9 @@
 What is not said to be open needs a key: a route that somebody adds is closed until it is opened.
 """
 
+import re
 from dataclasses import dataclass
+from ipaddress import ip_address
 from typing import Annotated, cast
 
 from fastapi import Depends, Request
@@ -23,6 +25,7 @@ HEALTH = ("/health/live", "/health/ready")
 METRICS = "/metrics"
 
 _STATE = "echo2pheno.caller"
+_PORT = re.compile(r":\d*$")
 
 
 @dataclass(frozen=True)
@@ -112,6 +115,10 @@ class AccessControl:
         self._app = app
         self._keys = keys
         self._settings = settings
+        # A gateway may pass on whatever name it is called by.
+        self._asks_for_name = not (
+            settings.allow_anonymous or settings.root_path or settings.trusted_proxies
+        )
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
@@ -129,6 +136,8 @@ class AccessControl:
             raise Problem("not_found", "There is nothing at this address.")
         if self._keys is None:
             _refuse_other_sites(scope["method"], headers)
+            if self._asks_for_name and _is_loopback((scope.get("server") or ("", None))[0]):
+                _refuse_other_names(headers.get("host", ""))
             scope[_STATE] = Caller()
         elif access == "key":
             scope[_STATE] = Caller(_authenticate(self._keys, headers.getlist("authorization")))
@@ -156,3 +165,30 @@ def _refuse_other_sites(method: str, headers: Headers) -> None:
         "same-site",
     ):
         raise Problem("forbidden", "A page of another web site sent this request.")
+
+
+def _refuse_other_names(host: str) -> None:
+    """Keep out a page of another site whose name was made to point at this machine.
+
+    Its browser takes the service for that site, and would show it every answer (DNS rebinding). An
+    address is no such name, nor is one without a dot, which no site of the internet has.
+    """
+    name = _PORT.sub("", host).rstrip(".").lower()
+    if "." in name and not name.endswith(".localhost") and not _is_address(name):
+        raise Problem(
+            "forbidden",
+            "Without keys the service does not answer to the name of a web site; call it by "
+            "localhost or 127.0.0.1.",
+        )
+
+
+def _is_address(name: str) -> bool:
+    try:
+        ip_address(name.strip("[]"))
+    except ValueError:
+        return False
+    return True
+
+
+def _is_loopback(address: str) -> bool:
+    return _is_address(address) and ip_address(address).is_loopback

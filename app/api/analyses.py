@@ -139,7 +139,7 @@ def get_analysis(request: Request, service: Here, caller: Who, id: AnalysisId) -
     summary="Cancel or remove an analysis",
     status_code=204,
     response_class=Response,
-    responses=answers({204: {"description": "Cancelled or removed."}}, "forbidden", "not_found"),
+    responses=answers({204: {"description": "Cancelled or removed."}}, "not_found"),
 )
 def delete_analysis(service: Here, caller: Who, id: AnalysisId) -> Response:
     """Cancel an unfinished analysis, which stays readable; remove a finished one for good."""

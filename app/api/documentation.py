@@ -26,7 +26,6 @@ with a `code` to act on. For research use only; not a medical device.
 
 UPLOAD_PROBLEMS = (
     "malformed_request",
-    "forbidden",
     "too_large",
     "not_dicom",
     "unsupported_media_type",
@@ -42,8 +41,8 @@ UPLOAD_PROBLEMS = (
     "storage_full",
 )
 
-EVERYWHERE = ("unauthenticated", "internal_error", "not_ready")
-"""What any call may be refused with: no key, a fault of ours, too many requests at once."""
+EVERYWHERE = ("unauthenticated", "forbidden", "internal_error", "not_ready")
+"""What any call may be refused with: no key, another site's, a fault of ours, too many at once."""
 
 REQUEST_ID = {
     "X-Request-ID": {

@@ -56,7 +56,10 @@ class Edge:
         path = scope["path"].removeprefix(scope["root_path"])
         exchange = Exchange(scope["headers"], receive, send, self._pace)
         id = _read_id(dict(scope["headers"]).get(b"x-request-id", b""))
-        exchange.added = [(b"x-request-id", id.encode()), *security_headers(path)]
+        exchange.added = lambda status: [
+            (b"x-request-id", id.encode()),
+            *security_headers(path, status),
+        ]
         token = request_id.set(id)
         began = perf_counter()
         try:

@@ -1,6 +1,6 @@
 """One request and its answer: a body that has to keep coming, and an end that clients can read."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from time import monotonic
 
@@ -10,6 +10,9 @@ from starlette.types import Message, Receive, Scope, Send
 from app.api.problems import Problem, answer
 
 Header = tuple[bytes, bytes]
+
+WAITING_S = 2.0
+"""How long a refused client that said it would wait may take to send, or to leave."""
 
 
 @dataclass(frozen=True)
@@ -38,15 +41,16 @@ class Exchange:
 
     A client that is refused while it still sends would find its connection reset, and never read
     why. So the answer goes out, what still comes is read and thrown away up to a limit, and only
-    then does the response end and the connection close. A client that waits for ``100 Continue``
-    sends nothing, and is not waited for; neither is one that has stalled.
+    then does the response end and the connection close. A client that says that it waits for
+    ``100 Continue`` is given a moment only: most send nothing then, but some do not wait at all,
+    Python's http.client and httpx among them. One that has stalled is not waited for.
     """
 
     def __init__(self, headers: Sequence[Header], receive: Receive, send: Send, pace: Pace) -> None:
         self.started = False
         self.status = 0
-        self.added: list[Header] = []
-        """What every answer carries."""
+        self.added: Callable[[int], Sequence[Header]] = lambda status: ()
+        """What every answer of a status carries."""
         self._receive = receive
         self._send = send
         self._pace = pace
@@ -99,7 +103,7 @@ class Exchange:
         if message["type"] == "http.response.start":
             self.started = True
             self.status = message["status"]
-            headers = [*message.get("headers", ()), *self.added]
+            headers = [*message.get("headers", ()), *self.added(self.status)]
             if self._unread:
                 headers.append((b"connection", b"close"))
             message = {**message, "headers": headers}
@@ -117,10 +121,14 @@ class Exchange:
         await response(scope, self.receive, self.send)
 
     async def _drain(self) -> None:
-        if self._waits or not self._drains:
+        if not self._drains:
             return
         left = self._pace.drain_bytes
-        deadline = monotonic() + self._pace.drain_s
-        while self._unread and left > 0 and monotonic() < deadline:
-            with anyio.move_on_after(deadline - monotonic()):
+        began = monotonic()
+        while self._unread and left > 0:
+            patience_s = min(WAITING_S, self._pace.drain_s) if self._waits else self._pace.drain_s
+            left_s = began + patience_s - monotonic()
+            if left_s <= 0:
+                return
+            with anyio.move_on_after(left_s):
                 left -= len((await self._take()).get("body", b""))

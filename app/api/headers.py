@@ -19,16 +19,22 @@ _OWN_PAGE = (
     b"form-action 'none'"
 )
 
+_AS_ASKED = (200, 206, 304)
 
-def security_headers(path: str) -> Sequence[tuple[bytes, bytes]]:
+
+def security_headers(path: str, status: int) -> Sequence[tuple[bytes, bytes]]:
     """Give what every answer of an address carries.
 
     Parameters
     ----------
     path : str
         Without the prefix that a gateway mounts the service on.
+    status : int
+        Of the answer.
     """
     policy = _OWN_PAGE if path == DOCS[0] else _NOTHING_RUNS
-    # Results are for the caller alone; the documentation's scripts are everybody's.
-    cache = b"max-age=86400" if path.startswith(f"{DOCS_ASSETS}/") else b"no-store"
+    # Results are for the caller alone, and a refusal may not hold the next time; the
+    # documentation's scripts are everybody's.
+    lasting = path.startswith(f"{DOCS_ASSETS}/") and status in _AS_ASKED
+    cache = b"max-age=86400" if lasting else b"no-store"
     return (*_ALWAYS, (b"content-security-policy", policy), (b"cache-control", cache))

@@ -1,11 +1,13 @@
 """Headers of every answer, and how much at once."""
 
 import re
+from pathlib import Path
 
 import anyio
 import httpx
 import pytest
 
+from app.keys import add_key
 from tests.api.conftest import GOOD, Core, Serve, post_form, post_raw
 from tests.api.test_refusals import DICOM, FORM, PART, assert_nothing_left, assert_problem
 
@@ -19,7 +21,7 @@ async def test_every_answer_carries_the_security_headers(client: httpx.AsyncClie
     for path in (
         links["self"], links["beats_csv"], links["figures"]["function"], "/v1/analyses",
         "/v1/analyses/none", "/nothing", "/health/live", "/metrics", "/docs", "/openapi.json",
-        "/static-offline-docs/swagger-ui.css",
+        "/static-offline-docs/swagger-ui.css", "/static-offline-docs/nothing.css",
     ):  # fmt: skip
         answers.append(await client.get(path))
     answers.append(await post_raw(client, b"not DICOM"))
@@ -32,10 +34,19 @@ async def test_every_answer_carries_the_security_headers(client: httpx.AsyncClie
         assert "frame-ancestors 'none'" in headers["content-security-policy"]
         assert "server" not in headers
         assert headers.get_list("cache-control") == (
-            ["max-age=86400"] if "static" in str(answer.url) else ["no-store"]
+            ["max-age=86400"] if str(answer.url).endswith("swagger-ui.css") else ["no-store"]
         )
         scripts = "script-src" in headers["content-security-policy"]
         assert scripts is str(answer.url).endswith("/docs")
+
+
+async def test_no_refusal_is_kept_by_a_browser(serve: Serve, tmp_path: Path) -> None:
+    keys_file = tmp_path / "keys.json"
+    add_key(keys_file, "anna", "analyse")
+    async with serve(keys_file=keys_file, docs_access="key") as client:
+        refused = await client.get("/static-offline-docs/swagger-ui.css")
+    assert refused.status_code == 401
+    assert refused.headers["cache-control"] == "no-store"
 
 
 async def test_the_page_for_people_may_load_what_it_needs(client: httpx.AsyncClient) -> None:

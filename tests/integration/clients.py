@@ -45,6 +45,13 @@ def by_http_client(address: str, headers: Mapping[str, str], certificate: Path |
     return status, body
 
 
+def by_http_client_unasked(
+    address: str, headers: Mapping[str, str], certificate: Path | None
+) -> tuple:
+    """Say that it waits, and send all the same: http.client knows nothing of ``100 Continue``."""
+    return by_http_client(address, {**headers, "Expect": "100-continue"}, certificate)
+
+
 def by_curl(address: str, headers: Mapping[str, str], certificate: Path | None) -> tuple:
     """Send with curl, which asks with ``Expect: 100-continue`` first where a body is this large."""
     return _curl(address, headers, certificate)
@@ -74,4 +81,10 @@ def _curl(address: str, headers: Mapping[str, str], certificate: Path | None) ->
     return int(done.stderr), done.stdout
 
 
-CLIENTS: tuple[Send, ...] = (by_httpx, by_http_client, by_curl, by_curl_at_once)
+CLIENTS: tuple[Send, ...] = (
+    by_httpx,
+    by_http_client,
+    by_http_client_unasked,
+    by_curl,
+    by_curl_at_once,
+)

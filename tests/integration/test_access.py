@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from app.keys import add_key
 from tests.integration.conftest import GATED, REAL, Start
 
 DICOM = {"Content-Type": "application/dicom"}
@@ -126,3 +127,37 @@ def test_forwarded_headers_are_believed_of_configured_proxies_only(
         service.terminate()
         lines = [json.loads(line) for line in service.log.read_text().splitlines()]
     assert {line["client"] for line in lines if line["message"] == "request"} == {seen}
+
+
+@pytest.mark.parametrize(
+    ("host", "settings", "answered"),
+    [
+        ("localhost", {}, True),
+        ("127.0.0.1:8000", {}, True),
+        ("[::1]:8000", {}, True),
+        ("echo.localhost:8000", {}, True),
+        ("workstation", {}, True),
+        ("evil.example", {}, False),
+        ("127.0.0.1.evil.example:8000", {}, False),
+        ("evil.example.", {}, False),
+        ("lab.example", {"trusted_proxies": "127.0.0.1"}, True),
+        ("lab.example", {"root_path": "/echo"}, True),
+        ("lab.example", {"allow_anonymous": "true"}, True),
+    ],
+)
+def test_a_site_that_is_made_to_point_here_is_told_nothing(
+    gated, host: str, settings: dict[str, str], answered: bool
+) -> None:
+    with gated(**settings) as service, service.client() as client:
+        answer = client.get("/v1/analyses", headers={"Host": host})
+    if answered:
+        assert (answer.status_code, answer.json()["items"]) == (200, [])
+    else:
+        assert (answer.status_code, answer.json()["code"]) == (403, "forbidden")
+
+
+def test_with_keys_any_name_will_do(gated, tmp_path: Path) -> None:
+    secret = add_key(tmp_path / "keys.json", "anna", "analyse")
+    with gated(keys_file=tmp_path / "keys.json") as service, service.client() as client:
+        headers = {"Host": "lab.example", "Authorization": f"Bearer {secret}"}
+        assert client.get("/v1/analyses", headers=headers).status_code == 200

@@ -1,5 +1,6 @@
 """The real pipeline behind a real server: recordings in, features, figures and refusals out."""
 
+import collections
 import contextlib
 import csv
 import io
@@ -11,10 +12,12 @@ from pathlib import Path
 import httpx
 import numpy as np
 import pydicom
+import pydicom.data
 import pytest
 from PIL import Image
 from pydicom.dataset import Dataset
 
+from app.api.problems import CATALOGUE
 from app.storage.files import Files
 from models.simulation.recording import SimulatedRecording, simulate_recording
 from models.simulation.scanner import write_screens
@@ -155,6 +158,30 @@ def test_what_is_wrong_with_a_file(client: httpx.Client, recording: Path) -> Non
         answer = send(client, content)
         assert (answer.status_code, answer.json()["code"]) == (415, "not_dicom")
     assert client.get("/v1/analyses").json()["items"] == []
+
+
+def test_the_files_that_pydicom_is_tested_with(client: httpx.Client, recording: Path) -> None:
+    """Broken, unusual and of other kinds: each is refused, and a good one is measured as before."""
+    before = send(client, recording.read_bytes(), figures=False)
+    assert before.status_code == 201, before.text
+    folder = Path(pydicom.data.__file__).parent
+    files = [path for path in sorted(folder.glob("*_files/**/*")) if path.is_file()]
+    codes: collections.Counter[str] = collections.Counter()
+    for path in files:
+        answer = send(client, path.read_bytes())
+        problem = answer.json()
+        assert CATALOGUE[problem["code"]][0] == answer.status_code, (path.name, answer.text)
+        assert answer.status_code in (413, 415, 422), (path.name, answer.text)
+        codes[problem["code"]] += 1
+    assert codes.total() > 150
+    assert {"not_dicom", "no_pixel_data", "no_m_mode_region"} <= set(codes)
+    (left,) = client.get("/v1/analyses").json()["items"]
+    assert left["id"] == before.json()["id"]
+    assert client.delete(left["links"]["self"]).status_code == 204
+    after = send(client, recording.read_bytes(), figures=False)
+    assert after.status_code == 201, after.text
+    for part in ("features", "beats", "quality", "recording"):
+        assert after.json()[part] == before.json()[part]
 
 
 def test_too_many_pixels(start: Start, recording: Path) -> None:
