@@ -12,7 +12,16 @@ APP = ROOT / "app"
 FLOORS: tuple[tuple[str, ...], ...] = (
     ("app",),  # the version
     ("app.pipeline",),
-    ("app.storage", "app.output", "app.settings", "app.logs", "app.metrics", "app.keys"),
+    (
+        "app.storage",
+        "app.output",
+        "app.settings",
+        "app.logs",
+        "app.metrics",
+        "app.keys",
+        "app.samples",
+        "app.client",
+    ),
     ("app.jobs",),
     ("app.api",),
     ("app.main", "app.protocol"),
