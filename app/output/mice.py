@@ -1,5 +1,6 @@
 """The recordings of a study → its mice: several recordings of one are averaged over beats."""
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from statistics import fmean
@@ -75,8 +76,8 @@ def mice_of(recordings: Iterable[Recording]) -> list[Mouse]:
     Returns
     -------
     list of Mouse
-        By group, then by mouse. A mouse that is given in two groups, or with two sexes, is
-        there twice: what contradicts itself is not averaged.
+        By group, then by mouse, numbers in names as numbers. A mouse that is given in two groups,
+        or with two sexes, is there twice: what contradicts itself is not averaged.
     """
     gathered: dict[tuple[str, str, str, str], _Gathered] = {}
     for recording in recordings:
@@ -95,7 +96,15 @@ def mice_of(recordings: Iterable[Recording]) -> list[Mouse]:
             file_names=found.file_names,
             features={name: summarise(values) for name, values in found.values.items()},
         )
-        for (group, mouse_id, sex, _), found in sorted(gathered.items(), key=lambda item: item[0])
+        for (group, mouse_id, sex, _), found in sorted(gathered.items(), key=_place)
+    ]
+
+
+def _place(item: tuple[tuple[str, ...], object]) -> list[tuple[bool, list[tuple[float, str]]]]:
+    """Order numbers in names as numbers, and what has no name last."""
+    return [
+        (not word, [(float(part), "") if part.isdecimal() else (-1.0, part) for part in parts])
+        for word, parts in ((word, re.split(r"(\d+)", word)) for word in item[0])
     ]
 
 

@@ -21,7 +21,7 @@ NO_GROUP, OTHER_GROUPS = "no group", "other groups"
 
 _ACROSS, _LEFT_PX, _GAP_PX, _RIGHT_PX = 3, 96, 108, 24
 _PANEL_HEIGHT_PX = 300
-_LABEL_PX_PER_LETTER, _LONGEST_LABEL = 8.5, 24
+_LABEL_PX_PER_LETTER, _LONGEST_LABEL = 9.5, 18
 _FLAT_LABELS_PX = 40
 _SPREAD = 0.28  # of the distance between two groups: how far points of one stand apart
 _MARKS = {"F": ("o", "#0072b2"), "M": ("^", "#d55e00"), None: ("s", "#5c5c5c")}
@@ -39,7 +39,7 @@ def overview(name: str, mice: Sequence[Mouse]) -> Page:
         A point is the mean over a mouse's accepted beats; mice without one are counted only.
     """
     groups = _groups(mice)
-    letters = max((len(group) for group in groups), default=0)
+    letters = max((len(_short(group)) for group in groups), default=0)
     width = (WIDTH_PX - _LEFT_PX - _RIGHT_PX - (_ACROSS - 1) * _GAP_PX) / _ACROSS
     turned = letters * _LABEL_PX_PER_LETTER > width / max(1, len(groups))
     below = letters * _LABEL_PX_PER_LETTER + 30 if turned else _FLAT_LABELS_PX + 12
@@ -58,7 +58,7 @@ def overview(name: str, mice: Sequence[Mouse]) -> Page:
 def _groups(mice: Sequence[Mouse]) -> dict[str, list[Mouse]]:
     groups: dict[str, list[Mouse]] = {}
     for mouse in mice:
-        label = NO_GROUP if mouse.group is None else _short(mouse.group)
+        label = NO_GROUP if mouse.group is None else mouse.group
         if label not in groups and len(groups) >= MOST_GROUPS - 1:
             label = OTHER_GROUPS
         groups.setdefault(label, []).append(mouse)
@@ -95,7 +95,7 @@ def _panel(axes: Axes, quantity: Quantity, groups: dict[str, list[Mouse]], *, tu
     axes.set_axisbelow(True)
     axes.set_xticks(
         range(len(groups)),
-        [_literal(group) for group in groups],
+        [_literal(_short(group)) for group in groups],
         rotation=90 if turned else 0,
     )
     if not values:
@@ -154,7 +154,8 @@ def _title(name: str) -> str:
 
 
 def _short(text: str) -> str:
-    return text if len(text) <= _LONGEST_LABEL else f"{text[: _LONGEST_LABEL - 1]}…"
+    """Leave out the middle of a long name: names of groups often differ at their end."""
+    return text if len(text) <= _LONGEST_LABEL else f"{text[: _LONGEST_LABEL - 11]}…{text[-10:]}"
 
 
 def _literal(text: str) -> str:
