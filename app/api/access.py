@@ -4,7 +4,7 @@ What is not said to be open needs a key: a route that somebody adds is closed un
 """
 
 from dataclasses import dataclass
-from typing import Annotated, cast
+from typing import Annotated, Protocol, cast
 
 from fastapi import Depends, Request
 from starlette.datastructures import Headers
@@ -13,7 +13,6 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from app.api.problems import Problem, answer
 from app.keys import Key, KeyRing, Role
 from app.settings import Access, Settings
-from app.storage.schema import Record
 
 CHALLENGE = 'Bearer realm="Echo2Pheno"'
 
@@ -23,6 +22,13 @@ HEALTH = ("/health/live", "/health/ready")
 METRICS = "/metrics"
 
 _STATE = "echo2pheno.caller"
+
+
+class Owned(Protocol):
+    """What belongs to a key, or was made where no key was asked for."""
+
+    @property
+    def owner(self) -> str | None: ...
 
 
 @dataclass(frozen=True)
@@ -51,9 +57,9 @@ class Caller:
         """The one owner whose analyses are shown; None where all are."""
         return self.owner if self.role == "analyse" else None
 
-    def sees(self, record: Record) -> bool:
-        """Whether an analysis is there for this caller."""
-        return self.only is None or record.owner == self.only
+    def sees(self, owned: Owned) -> bool:
+        """Whether an analysis or a study is there for this caller."""
+        return self.only is None or owned.owner == self.only
 
     def require_change(self) -> None:
         """Refuse a caller who may only read.

@@ -93,6 +93,11 @@ def clean_file_name(value: str | None) -> str | None:
     return name[:255] or None
 
 
+def clean_text(value: str) -> str:
+    """Keep of a name what can be shown: no control characters, no space around it."""
+    return _CONTROL.sub("", value).strip()
+
+
 def read_options(pairs: Iterable[tuple[str, str]]) -> AnalysisOptions:
     """Read the options of a request.
 

@@ -71,7 +71,13 @@ class Intake:
     """Held so that nobody finds a record whose job the queue does not know yet."""
 
     def admit(
-        self, upload: Upload, options: Options, *, acknowledged: bool, owner: str | None = None
+        self,
+        upload: Upload,
+        options: Options,
+        *,
+        acknowledged: bool,
+        owner: str | None = None,
+        study_only: bool = False,
     ) -> tuple[Record, bool]:
         """Queue an analysis, unless the same one exists.
 
@@ -83,6 +89,8 @@ class Intake:
             Whether the caller is told the id whatever becomes of the analysis.
         owner : str, optional
             Id of the caller's key. The same bytes from another owner are another analysis.
+        study_only : bool
+            Whether only a study asks for it.
 
         Returns
         -------
@@ -99,6 +107,8 @@ class Intake:
         existing = self._existing(fingerprint)
         if existing is not None:
             upload.path.unlink(missing_ok=True)
+            if existing.study_only and not study_only:
+                self.records.claim(existing.id)
             return existing, False
         id = new_id()
         self.files.keep_upload(upload.path, id)
@@ -114,6 +124,7 @@ class Intake:
             profile=options.profile,
             figures=options.figures,
             owner=owner,
+            study_only=study_only,
         )
         try:
             with self._recording:
@@ -125,6 +136,8 @@ class Intake:
             raise
         if record.id != id:  # the same bytes came twice at the same time
             self.files.drop_upload(id)
+            if not study_only:
+                self.records.claim(record.id)
             return record, False
         return record, True
 

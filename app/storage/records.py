@@ -24,6 +24,7 @@ from sqlalchemy import (
 from sqlalchemy.engine import RowMapping
 from sqlalchemy.exc import IntegrityError
 
+from app.storage import study_schema  # noqa: F401 - its tables are made with the others
 from app.storage.schema import REUSABLE, UNFINISHED, Record, Request, Status, analyses, metadata
 
 
@@ -142,6 +143,12 @@ class Records:
     def acknowledge(self, id: str) -> Record | None:
         """Note that a caller knows the id; None where the analysis is gone."""
         return self._change(id, ("queued", "running", "succeeded"), acknowledged=True)
+
+    def claim(self, id: str) -> None:
+        """Note that an analysis was asked for by itself, and not only by a study."""
+        query = update(analyses).where(analyses.c.id == id, analyses.c.study_only.is_(True))
+        with self._engine.begin() as connection:
+            connection.execute(query.values(study_only=False))
 
     def start(self, id: str) -> Record | None:
         """Note that a queued analysis runs; None where it is no longer queued."""

@@ -23,7 +23,7 @@ UNFINISHED: tuple[Status, ...] = ("queued", "running")
 REUSABLE: tuple[Status, ...] = ("queued", "running", "succeeded")
 
 
-class _Utc(TypeDecorator[datetime]):
+class Utc(TypeDecorator[datetime]):
     """A moment kept in UTC, where SQLite would drop the zone."""
 
     impl = DateTime
@@ -46,9 +46,9 @@ analyses = Table(
     Column("status", String(16), nullable=False, index=True),
     Column("acknowledged", Boolean, nullable=False),
     Column("attempts", Integer, nullable=False),
-    Column("created_at", _Utc, nullable=False),
-    Column("started_at", _Utc),
-    Column("finished_at", _Utc),
+    Column("created_at", Utc, nullable=False),
+    Column("started_at", Utc),
+    Column("finished_at", Utc),
     Column("file_name", String(255)),
     Column("size_bytes", Integer, nullable=False),
     Column("sha256", String(64), nullable=False),
@@ -60,6 +60,7 @@ analyses = Table(
     Column("error_code", String(64)),
     Column("error_detail", String(1000)),
     Column("owner", String(32), index=True),  # of a key; null where no key was asked for
+    Column("study_only", Boolean),  # nobody but studies asked for it: it goes with the last of them
     # Two uploads of the same bytes at the same time must not become two analyses.
     Index(
         "one_analysis_per_fingerprint",
@@ -84,6 +85,8 @@ class Request:
         Whether the caller was told the id already; a refusal then has to stay readable.
     owner : str or None
         Id of the caller's key; None where keys are not in use.
+    study_only : bool
+        Whether only a study asks for it.
     """
 
     fingerprint: str
@@ -95,6 +98,7 @@ class Request:
     profile: str
     figures: bool
     owner: str | None = None
+    study_only: bool | None = False
 
 
 @dataclass(frozen=True)
@@ -121,6 +125,7 @@ class Record:
     error_code: str | None
     error_detail: str | None
     owner: str | None = None
+    study_only: bool | None = False
 
     @property
     def finished(self) -> bool:

@@ -43,5 +43,6 @@ if __name__ == "__main__":
         inspect=lambda path, limits: None,
         analyse=analyse,
         draw=lambda name, analysis: name.encode(),
+        draw_overview=lambda name, mice: f"{len(mice)} mice".encode(),
     )
     sys.exit(run(app, settings))
