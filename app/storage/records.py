@@ -16,7 +16,6 @@ from sqlalchemy import (
     delete,
     event,
     insert,
-    inspect,
     select,
     text,
     update,
@@ -24,8 +23,8 @@ from sqlalchemy import (
 from sqlalchemy.engine import RowMapping
 from sqlalchemy.exc import IntegrityError
 
-from app.storage import study_schema  # noqa: F401 - its tables are made with the others
-from app.storage.schema import REUSABLE, UNFINISHED, Record, Request, Status, analyses, metadata
+from app.storage.schema import REUSABLE, UNFINISHED, Record, Request, Status, analyses
+from app.storage.upgrade import upgrade
 
 
 class Records:
@@ -34,15 +33,19 @@ class Records:
     Parameters
     ----------
     url : str
-        SQLAlchemy address of the database.
+        SQLAlchemy address of the database; its tables are made, or brought to this version.
+
+    Raises
+    ------
+    NewerStoreError
+        A later version of the service made the database.
     """
 
     def __init__(self, url: str) -> None:
         self._engine = create_engine(url)
         if self._engine.dialect.name == "sqlite":
             event.listen(self._engine, "connect", _prepare_sqlite)
-        metadata.create_all(self._engine)
-        _add_missing_columns(self._engine)
+        upgrade(self._engine)
 
     @classmethod
     def in_file(cls, path: Path) -> "Records":
@@ -257,21 +260,6 @@ def new_id() -> str:
 
 def _record(row: RowMapping) -> Record:
     return Record(**row)
-
-
-def _add_missing_columns(engine: Engine) -> None:
-    """Bring a table that an earlier version made up to date: a column that was added is null."""
-    present = {column["name"] for column in inspect(engine).get_columns(analyses.name)}
-    quote = engine.dialect.identifier_preparer.quote
-    with engine.begin() as connection:
-        for column in analyses.c:
-            if column.name not in present:
-                kind = column.type.compile(engine.dialect)
-                connection.execute(
-                    text(f"ALTER TABLE {analyses.name} ADD COLUMN {quote(column.name)} {kind}")
-                )
-    for index in analyses.indexes:
-        index.create(engine, checkfirst=True)
 
 
 def _prepare_sqlite(connection: Any, _: Any) -> None:

@@ -1,4 +1,8 @@
-"""The table of analyses, and one row of it as a value."""
+"""The tables, and one analysis as a value.
+
+A change here needs a step in ``migrations/versions``: what an earlier version made is brought here
+when the service starts.
+"""
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -14,6 +18,7 @@ from sqlalchemy import (
     MetaData,
     String,
     Table,
+    UniqueConstraint,
     text,
 )
 from sqlalchemy.types import TypeDecorator
@@ -60,6 +65,8 @@ analyses = Table(
     Column("error_code", String(64)),
     Column("error_detail", String(1000)),
     Column("owner", String(32), index=True),  # of a key; null where no key was asked for
+    Column("interactive", Boolean),  # whether a caller waits for it; null where nobody said
+    Column("render_attempts", Integer),  # drawings begun since one was finished
     Column("study_only", Boolean),  # nobody but studies asked for it: it goes with the last of them
     # Two uploads of the same bytes at the same time must not become two analyses.
     Index(
@@ -70,6 +77,17 @@ analyses = Table(
         postgresql_where=text("status IN ('queued', 'running', 'succeeded')"),
     ),
     sqlite_autoincrement=True,  # a cursor stays valid when the newest record is deleted
+)
+
+idempotency_keys = Table(
+    "idempotency_keys",
+    metadata,
+    Column("number", Integer, primary_key=True),
+    Column("owner", String(32), nullable=False),  # empty where no key of a caller was asked for
+    Column("key_sha256", String(64), nullable=False),
+    Column("request_sha256", String(64), nullable=False),
+    Column("analysis_id", String(32), nullable=False, index=True),
+    UniqueConstraint("owner", "key_sha256", name="one_request_per_key"),
 )
 
 
@@ -85,6 +103,8 @@ class Request:
         Whether the caller was told the id already; a refusal then has to stay readable.
     owner : str or None
         Id of the caller's key; None where keys are not in use.
+    interactive : bool or None
+        Whether the caller waits for the result.
     study_only : bool
         Whether only a study asks for it.
     """
@@ -98,6 +118,7 @@ class Request:
     profile: str
     figures: bool
     owner: str | None = None
+    interactive: bool | None = None
     study_only: bool | None = False
 
 
@@ -125,6 +146,8 @@ class Record:
     error_code: str | None
     error_detail: str | None
     owner: str | None = None
+    interactive: bool | None = None
+    render_attempts: int | None = None
     study_only: bool | None = False
 
     @property
