@@ -22,10 +22,12 @@ FLOORS: tuple[tuple[str, ...], ...] = (
         "app.samples",
         "app.client",
     ),
-    ("app.jobs",),
-    ("app.api",),
+    ("app.jobs", "app.study_folder"),
+    ("app.api", "app.study_run"),
     ("app.main", "app.protocol"),
-    ("app.server", "app.analyze", "app.demo"),
+    ("app.server", "app.analyze"),
+    ("app.private_service",),
+    ("app.demo", "app.study"),
     ("app.__main__",),
 )
 WEB_AND_STORE = {
