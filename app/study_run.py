@@ -18,7 +18,7 @@ TABLES = ("summary", "beats", "mice", "published_all", "published_stats")
 RESULT_TABLES = ("beats", "trace")
 FAILURES = "failures.csv"
 
-POLL_S = 1.0
+POLL_S, LONGEST_POLL_S = 1.0, 15.0
 TABLES_EVERY_S = 30.0
 _FETCHERS = 2
 _UNFINISHED = ("queued", "running")
@@ -239,6 +239,8 @@ class StudyRun:
             all_sent = all(future.done() for future in sending)
             began = monotonic()
             entries = {e["file_name"]: e for e in self._client.files(study["id"])}
+            # a long list is asked for less often, so that looking is not most of the work
+            pause_s = min(max(POLL_S, 5 * (monotonic() - began)), LONGEST_POLL_S)
             for future in (*sending, *fetching.values()):
                 if future.done():
                     future.result()  # raises what went wrong
@@ -255,7 +257,7 @@ class StudyRun:
             if fetched > written_for and monotonic() - written_at > TABLES_EVERY_S:
                 self._write_tables(study)
                 written_at, written_for = monotonic(), fetched
-            if self._stop.wait(max(POLL_S, 10 * (monotonic() - began))):
+            if self._stop.wait(pause_s):
                 raise Stopped
 
     def _fetch(self, entry: Json) -> None:
