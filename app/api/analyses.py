@@ -13,7 +13,7 @@ from app.api import examples, views
 from app.api.access import Who
 from app.api.answers import read_cursor, write_cursor, written
 from app.api.documentation import SUBMIT_EXTRA, SUBMIT_RESPONSES, answers, shown
-from app.api.options import Preference, read_options, read_preference
+from app.api.options import Preference, read_idempotency_key, read_options, read_preference
 from app.api.problems import Problem
 from app.api.schemas import AnalysisOut, PageOut
 from app.api.service import Here, Service, prefix
@@ -53,7 +53,8 @@ async def submit(request: Request, service: Here, caller: Who) -> Response:
     """Analyse one DICOM file: the part `file` of a form, or the body itself.
 
     Waits for the result unless the header `Prefer` says otherwise. The same bytes with the same
-    options again answer 200 with the analysis that exists; a refused file leaves none behind.
+    options again answer 200 with the analysis that exists, unless that failed or was cancelled or
+    `force` is set; a refused file leaves none behind.
     """
     caller.require_change()
     settings = service.settings
@@ -63,6 +64,7 @@ async def submit(request: Request, service: Here, caller: Who) -> Response:
     if media_type == DICOM:
         early.settle(figures=settings.figures)
     preference = read_preference(request.headers.getlist("prefer"))
+    sent_as = read_idempotency_key(request.headers.getlist("idempotency-key"))
     at_once = preference.timeout_s == 0
     async with receive(
         request, media_type, service.files, settings.max_upload_bytes, service.upload_slots
@@ -72,7 +74,15 @@ async def submit(request: Request, service: Here, caller: Who) -> Response:
         named = replace(upload, file_name=asked.file_name or upload.file_name)
         await to_thread.run_sync(service.inspect, upload.path)
         record, created = await to_thread.run_sync(
-            partial(service.intake.admit, named, options, acknowledged=at_once, owner=caller.owner)
+            partial(
+                service.intake.admit,
+                named,
+                options,
+                acknowledged=at_once,
+                owner=caller.owner,
+                force=asked.force,
+                sent_as=sent_as,
+            )
         )
     if not (created and at_once):  # else it is acknowledged already, and answered as queued
         record = await _await(service, record, preference)
@@ -183,10 +193,12 @@ def not_found() -> Problem:
 
 async def _await(service: Service, record: Record, preference: Preference) -> Record:
     """Wait for an analysis as long as the caller wants; a refusal is raised as a problem."""
-    outcome = None
-    if not record.finished:
-        outcome = await _wait(service, record.id, preference.timeout_s)
-    if outcome is None and record.status != "succeeded":
+    if record.finished:  # a failed or cancelled one answers who sends the same request again
+        if record.status == "failed" and preference.timeout_s != 0:
+            raise Problem(record.error_code or "internal_error", record.error_detail or "")
+        return record
+    outcome = await _wait(service, record.id, preference.timeout_s)
+    if outcome is None:
         known = await to_thread.run_sync(service.intake.acknowledge, record.id)
         if known is not None:
             return known

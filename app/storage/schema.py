@@ -123,6 +123,25 @@ class Request:
 
 
 @dataclass(frozen=True)
+class SentKey:
+    """A name that a caller gave a request, so as to send it again without doing it twice.
+
+    Attributes
+    ----------
+    owner : str
+        Id of the caller's key, empty where keys are not in use: nobody meets another's.
+    key_sha256 : str
+        Of the name itself, which may say anything.
+    request_sha256 : str
+        Of the bytes and the options, in hexadecimal.
+    """
+
+    owner: str
+    key_sha256: str
+    request_sha256: str
+
+
+@dataclass(frozen=True)
 class Record:
     """One analysis as it is recorded; the fields are those of the table."""
 
