@@ -1,4 +1,4 @@
-"""The command line: ``python -m app serve | analyze | demo | check | keys``."""
+"""The command line: ``python -m app serve | analyze | study | demo | check | keys``."""
 
 import argparse
 import sys
@@ -28,6 +28,28 @@ def _analyze(arguments: argparse.Namespace) -> int:
 
     given: argparse.Namespace = arguments
     return analyze(Settings(), given.file, given.body_mass_g, given.out, given.profile)
+
+
+def _study(arguments: argparse.Namespace) -> int:
+    from app.study import study
+    from app.study_run import StudyOptions
+
+    folder: Path = arguments.folder
+    options = StudyOptions(
+        name=arguments.name or folder.resolve().name or "study",
+        profile=arguments.profile,
+        body_mass_g=arguments.body_mass_g,
+        figures=arguments.figures,
+    )
+    return study(
+        folder,
+        server=arguments.server,
+        key_file=arguments.key_file,
+        sheet=arguments.sheet,
+        out=arguments.out,
+        options=options,
+        uploads=arguments.uploads,
+    )
 
 
 def _demo(arguments: argparse.Namespace) -> int:
@@ -106,7 +128,40 @@ def _parser() -> argparse.ArgumentParser:
         default="robust",
         help="rules of measurement (default: robust); published needs --body-mass-g",
     )
+    analyze.set_defaults(needs_mass=True)
     analyze.add_argument("--out", type=Path, help="folder for figures and tables")
+
+    study = add("study", _study, "analyse a folder of recordings; run again, it goes on")
+    study.add_argument("folder", type=Path, metavar="FOLDER", help="recordings, in any folders")
+    study.add_argument(
+        "--server", metavar="URL", help="address of a service (default: this machine's cores)"
+    )
+    study.add_argument("--key-file", type=Path, metavar="FILE", help="file with the service's key")
+    study.add_argument(
+        "--sheet",
+        type=Path,
+        metavar="CSV",
+        help="sample sheet: file_name,body_mass_g,mouse_id,sex,group",
+    )
+    study.add_argument(
+        "--out", type=Path, metavar="DIR", help="folder of results (default: FOLDER-results)"
+    )
+    study.add_argument("--name", help="name of the study (default: that of the folder)")
+    study.add_argument(
+        "--body-mass-g", type=_body_mass, help="body mass in grams where the sheet has none"
+    )
+    study.add_argument("--profile", choices=("robust", "published"), default="robust")
+    study.add_argument(
+        "--no-figures", dest="figures", action="store_false", help="leave out those of recordings"
+    )
+    study.add_argument(
+        "--uploads",
+        type=int,
+        choices=range(1, 17),
+        default=4,
+        metavar="N",
+        help="files that are sent at once (default: 4)",
+    )
 
     demo = add("demo", _demo, "simulate a recording and send it through a service")
     demo.add_argument("--out", type=Path, default=Path("demo"), help="folder (default: demo)")
@@ -146,7 +201,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     parser = _parser()
     parsed = parser.parse_args(arguments)
-    if getattr(parsed, "profile", None) == "published" and parsed.body_mass_g is None:
+    needs_mass = "needs_mass" in parsed and parsed.profile == "published"
+    if needs_mass and parsed.body_mass_g is None:
         parser.error("the profile published needs --body-mass-g: its quality windows depend on it")
     try:
         run: Callable[[argparse.Namespace], int] = parsed.run

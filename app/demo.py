@@ -1,17 +1,14 @@
 """The whole way once: a simulated recording, sent over HTTP to a service of its own."""
 
 import json
-import os
-import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import httpx
 
+from app.private_service import PrivateServiceError, private_service
 from models.simulation.recording import simulate_recording
 from models.simulation.scanner import write_screens
 
@@ -20,7 +17,6 @@ DURATION_S = 4.9
 ROWS = 344
 SECONDS_PER_COLUMN = 1 / 1200
 BODY_MASS_G = 25.0
-READY = "Echo2Pheno ready on "
 TIME_LIMIT_S = 300.0
 TABLES = ("beats", "summary", "trace", "published_all", "published_stats")
 
@@ -45,12 +41,15 @@ def demo(out: Path) -> int:
     _simulate(recording)
     print(f"A simulated recording: {recording}", file=sys.stderr)
     try:
-        with tempfile.TemporaryDirectory() as data, _service(Path(data), out) as address:
+        with (
+            tempfile.TemporaryDirectory() as data,
+            private_service({"ECHO2PHENO_DATA_DIR": data}, out / "service.log") as address,
+        ):
             print(f"A service on {address}", file=sys.stderr)
             with httpx.Client(base_url=address, timeout=TIME_LIMIT_S, trust_env=False) as client:
                 analysis = _send(client, recording)
                 files = _fetch(client, analysis, out)
-    except (httpx.HTTPError, DemoError) as error:
+    except (httpx.HTTPError, DemoError, PrivateServiceError) as error:
         print(f"The demo failed: {error} (see {out / 'service.log'})", file=sys.stderr)
         return 1
     print(json.dumps(analysis["features"], indent=2))
@@ -79,31 +78,6 @@ def _simulate(path: Path) -> None:
         encoding="jpeg",
         seed=SEED,
     )
-
-
-@contextmanager
-def _service(data: Path, out: Path) -> Iterator[str]:
-    """Run a service on a free port, with settings of its own, and give its address."""
-    environment = {k: v for k, v in os.environ.items() if not k.startswith("ECHO2PHENO_")}
-    environment["ECHO2PHENO_DATA_DIR"] = str(data)
-    command = [sys.executable, "-m", "app", "serve", "--port", "0"]
-    with (
-        (out / "service.log").open("w", encoding="utf-8") as log,
-        subprocess.Popen(  # noqa: S603 - our own interpreter and package
-            command, env=environment, stdout=subprocess.PIPE, stderr=log, text=True
-        ) as process,
-    ):
-        try:
-            line = process.stdout.readline() if process.stdout else ""
-            if not line.startswith(READY):
-                raise DemoError("the service did not start")
-            yield line.removeprefix(READY).strip()
-        except BaseException:
-            process.kill()
-            raise
-        process.terminate()
-        if process.wait(TIME_LIMIT_S) != 0:
-            raise DemoError("the service did not stop as it should")
 
 
 def _send(client: httpx.Client, recording: Path) -> dict[str, Any]:

@@ -11,18 +11,19 @@ from fastapi.routing import APIRoute
 from fastapi_offline import FastAPIOffline
 
 from app import __version__
-from app.api import analyses, artefacts, health
+from app.api import analyses, artefacts, health, studies, study_files, study_uploads
 from app.api.access import AccessControl
 from app.api.documentation import DESCRIPTION, describe_with
 from app.api.edge import Edge
 from app.api.exchange import Pace
 from app.api.problems import HANDLERS
-from app.api.service import Service
+from app.api.service import DrawOverview, Service
 from app.jobs.expiry import expiring
 from app.jobs.intake import Intake
 from app.jobs.queue import InProcessQueue
 from app.jobs.render import Draw, Renderer
 from app.jobs.runner import Analyse, Runner
+from app.jobs.studies import Studies
 from app.keys import KeyRing
 from app.metrics import Metrics
 from app.output import figures
@@ -34,6 +35,7 @@ from app.settings import Settings
 from app.storage.files import Files
 from app.storage.records import Records
 from app.storage.serial import LAYOUT
+from app.storage.studies import StudyRecords
 
 
 def create_app(
@@ -44,15 +46,16 @@ def create_app(
     inspect: Callable[..., object] = open_recording,
     analyse: Analyse = analyse_recording,
     draw: Draw = figures.draw,
+    draw_overview: DrawOverview = figures.draw_overview,
 ) -> FastAPI:
     """Put the service together.
 
     Parameters
     ----------
     settings : Settings
-    load, inspect, analyse, draw : callable, optional
+    load, inspect, analyse, draw, draw_overview : callable, optional
         The core that the service is built around: networks from a folder, a recording's header,
-        its analysis and a figure of it.
+        its analysis, a figure of it and that of a study.
     open_files : callable, optional
         Opens the data folder.
 
@@ -100,6 +103,7 @@ def create_app(
             max_attempts=settings.max_attempts,
             keep_uploads=settings.keep_uploads,
         )
+        checked = partial(inspect, limits=settings.limits)
         app.state.service = Service(
             settings=settings,
             networks=networks,
@@ -109,7 +113,9 @@ def create_app(
             renderer=renderer,
             intake=intake,
             metrics=metrics,
-            inspect=partial(inspect, limits=settings.limits),
+            studies=Studies(StudyRecords(records.engine), intake, records, files, checked),
+            inspect=checked,
+            draw_overview=draw_overview,
             keys=keys,
             upload_slots=Semaphore(settings.max_uploads_at_once),
         )
@@ -134,8 +140,8 @@ def create_app(
         exception_handlers=dict(HANDLERS.items()),
         generate_unique_id_function=_operation_id,
     )
-    for router in (analyses.router, artefacts.router, health.router):
-        app.include_router(router)
+    for part in (analyses, artefacts, studies, study_uploads, study_files, health):
+        app.include_router(part.router)
     app.add_middleware(AccessControl, settings=settings, keys=keys)
     app.add_middleware(  # the last one added is the outermost
         Edge,

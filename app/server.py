@@ -21,6 +21,8 @@ from app.pipeline.networks import load_networks, require_convention
 from app.protocol import Protocol
 from app.settings import Settings
 from app.storage.files import Files, StoreInUseError
+from app.storage.records import Records
+from app.storage.upgrade import NewerStoreError
 
 MARGIN_S = 5.0
 """What connections get, on top of the grace of the analyses, to send their answers."""
@@ -105,7 +107,8 @@ def serve(settings: Settings) -> int:
         networks = load_networks(settings.models_dir, settings.thread_count)
         require_convention(networks, settings.border_convention)
         files = Files(settings.data_dir)
-    except (KeysError, NetworksError, StoreInUseError) as error:
+        Records.in_file(files.records_path).close()  # made, or brought to this version
+    except (KeysError, NetworksError, StoreInUseError, NewerStoreError) as error:
         return _refuse(str(error))
     except OSError as error:
         reason = error.strerror or "unknown reason"

@@ -15,7 +15,7 @@ from app.pipeline.measuring import BorderConvention, MeasuringSettings
 Access = Literal["open", "key", "closed"]
 
 _PREFIX = re.compile(r"(?:/[A-Za-z0-9._~-]+)*")
-_OURS = frozenset({"/v1", "/v1/analyses", "/health"})
+_OURS = frozenset({"/v1", "/v1/analyses", "/v1/studies", "/health"})
 
 SHIPPED_MODELS_DIR = Path(__file__).resolve().parent.parent / "models"
 
@@ -85,6 +85,16 @@ class Settings(BaseSettings):
         0, ge=0, le=256, description="Threads of a network's run; 0 shares the cores by workers."
     )
     max_upload_bytes: int = Field(2**32, gt=0, description="Largest recording accepted, in bytes.")
+    max_archive_bytes: int = Field(
+        2**36, gt=0, description="Largest ZIP archive of recordings accepted, in bytes."
+    )
+    max_archive_files: int = Field(10_000, gt=0, description="Most files in such an archive.")
+    max_archive_unpacked_bytes: int = Field(
+        2**38, gt=0, description="Most bytes that such an archive may unpack to."
+    )
+    max_archive_ratio: float = Field(
+        200.0, ge=1, description="How many times its own size such an archive may unpack to."
+    )
     max_frames: int = Field(
         Limits().max_frames, gt=0, description="Most screens that a recording may hold."
     )

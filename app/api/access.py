@@ -6,7 +6,7 @@ What is not said to be open needs a key: a route that somebody adds is closed un
 import re
 from dataclasses import dataclass
 from ipaddress import ip_address
-from typing import Annotated, cast
+from typing import Annotated, Protocol, cast
 
 from fastapi import Depends, Request
 from starlette.datastructures import Headers
@@ -15,7 +15,6 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from app.api.problems import Problem, answer
 from app.keys import Key, KeyRing, Role
 from app.settings import Access, Settings
-from app.storage.schema import Record
 
 CHALLENGE = 'Bearer realm="Echo2Pheno"'
 
@@ -26,6 +25,13 @@ METRICS = "/metrics"
 
 _STATE = "echo2pheno.caller"
 _PORT = re.compile(r":\d*$")
+
+
+class Owned(Protocol):
+    """What belongs to a key, or was made where no key was asked for."""
+
+    @property
+    def owner(self) -> str | None: ...
 
 
 @dataclass(frozen=True)
@@ -54,9 +60,9 @@ class Caller:
         """The one owner whose analyses are shown; None where all are."""
         return self.owner if self.role == "analyse" else None
 
-    def sees(self, record: Record) -> bool:
-        """Whether an analysis is there for this caller."""
-        return self.only is None or record.owner == self.only
+    def sees(self, owned: Owned) -> bool:
+        """Whether an analysis or a study is there for this caller."""
+        return self.only is None or owned.owner == self.only
 
     def require_change(self) -> None:
         """Refuse a caller who may only read.

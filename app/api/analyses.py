@@ -1,9 +1,6 @@
 """The analyses: asked for, looked at, listed and removed."""
 
-import base64
-import binascii
 import logging
-from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
 from typing import Annotated, Any
@@ -14,8 +11,9 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from app.api import examples, views
 from app.api.access import Who
+from app.api.answers import read_cursor, write_cursor, written
 from app.api.documentation import SUBMIT_EXTRA, SUBMIT_RESPONSES, answers, shown
-from app.api.options import Preference, read_options, read_preference
+from app.api.options import Preference, read_idempotency_key, read_options, read_preference
 from app.api.problems import Problem
 from app.api.schemas import AnalysisOut, PageOut
 from app.api.service import Here, Service, prefix
@@ -55,7 +53,8 @@ async def submit(request: Request, service: Here, caller: Who) -> Response:
     """Analyse one DICOM file: the part `file` of a form, or the body itself.
 
     Waits for the result unless the header `Prefer` says otherwise. The same bytes with the same
-    options again answer 200 with the analysis that exists; a refused file leaves none behind.
+    options again answer 200 with the analysis that exists, unless that failed or was cancelled or
+    `force` is set; a refused file leaves none behind.
     """
     caller.require_change()
     settings = service.settings
@@ -65,6 +64,7 @@ async def submit(request: Request, service: Here, caller: Who) -> Response:
     if media_type == DICOM:
         early.settle(figures=settings.figures)
     preference = read_preference(request.headers.getlist("prefer"))
+    sent_as = read_idempotency_key(request.headers.getlist("idempotency-key"))
     at_once = preference.timeout_s == 0
     async with receive(
         request, media_type, service.files, settings.max_upload_bytes, service.upload_slots
@@ -74,12 +74,20 @@ async def submit(request: Request, service: Here, caller: Who) -> Response:
         named = replace(upload, file_name=asked.file_name or upload.file_name)
         await to_thread.run_sync(service.inspect, upload.path)
         record, created = await to_thread.run_sync(
-            partial(service.intake.admit, named, options, acknowledged=at_once, owner=caller.owner)
+            partial(
+                service.intake.admit,
+                named,
+                options,
+                acknowledged=at_once,
+                owner=caller.owner,
+                force=asked.force,
+                sent_as=sent_as,
+            )
         )
     if not (created and at_once):  # else it is acknowledged already, and answered as queued
         record = await _await(service, record, preference)
     try:
-        shown = await to_thread.run_sync(_show, service, record, prefix(request))
+        shown = await to_thread.run_sync(show_record, service, record, prefix(request))
     except FileNotFoundError:  # removed this very moment
         raise not_found() from None
     return _answer(shown, record, preference, created=created)
@@ -95,18 +103,18 @@ def list_analyses(
     request: Request, service: Here, caller: Who, query: Annotated[PageQuery, Query()]
 ) -> Response:
     """List the caller's analyses, newest first, a page at a time."""
-    before = None if query.cursor is None else _read_cursor(query.cursor)
+    before = None if query.cursor is None else read_cursor(query.cursor)
     records = service.records.page(query.limit + 1, before, caller.only)
     more = len(records) > query.limit
     records = records[: query.limit]
     items = []
     for record in records:
         try:
-            items.append(_show(service, record, prefix(request)))
+            items.append(show_record(service, record, prefix(request)))
         except FileNotFoundError:
             continue  # removed since the page was read
-    cursor = _write_cursor(records[-1].number) if more else None
-    return _json(PageOut(items=items, next_cursor=cursor))
+    cursor = write_cursor(records[-1].number) if more else None
+    return written(PageOut(items=items, next_cursor=cursor))
 
 
 @router.get(
@@ -129,7 +137,7 @@ def get_analysis(request: Request, service: Here, caller: Who, id: AnalysisId) -
     """Give an analysis, whatever its state; `progress` is there while it runs."""
     record = see(service, id, caller)
     try:
-        return _json(_show(service, record, prefix(request)))
+        return written(show_record(service, record, prefix(request)))
     except FileNotFoundError:  # removed this very moment
         raise not_found() from None
 
@@ -185,10 +193,12 @@ def not_found() -> Problem:
 
 async def _await(service: Service, record: Record, preference: Preference) -> Record:
     """Wait for an analysis as long as the caller wants; a refusal is raised as a problem."""
-    outcome = None
-    if not record.finished:
-        outcome = await _wait(service, record.id, preference.timeout_s)
-    if outcome is None and record.status != "succeeded":
+    if record.finished:  # a failed or cancelled one answers who sends the same request again
+        if record.status == "failed" and preference.timeout_s != 0:
+            raise Problem(record.error_code or "internal_error", record.error_detail or "")
+        return record
+    outcome = await _wait(service, record.id, preference.timeout_s)
+    if outcome is None:
         known = await to_thread.run_sync(service.intake.acknowledge, record.id)
         if known is not None:
             return known
@@ -210,7 +220,14 @@ async def _wait(service: Service, id: str, timeout_s: float | None) -> Outcome |
     return outcome
 
 
-def _show(service: Service, record: Record, prefix: str) -> AnalysisOut:
+def show_record(service: Service, record: Record, prefix: str) -> AnalysisOut:
+    """Show an analysis with its result, where it has one.
+
+    Raises
+    ------
+    FileNotFoundError
+        It was removed this very moment.
+    """
     analysis: Analysis | None = None
     if record.status == "succeeded":
         try:
@@ -233,26 +250,4 @@ def _answer(
     headers: dict[str, Any] = dict(preference.applied(accepted=status == 202))
     if status != 200 and shown.links is not None and shown.links.self is not None:
         headers["Location"] = shown.links.self
-    return _json(shown, status, headers)
-
-
-def _json(
-    shown: BaseModel, status: int = 200, headers: Mapping[str, str] | None = None
-) -> Response:
-    """Write an answer in the thread that made it: FastAPI would do so on the event loop."""
-    return Response(shown.model_dump_json(), status, headers, media_type="application/json")
-
-
-def _write_cursor(number: int) -> str:
-    return base64.urlsafe_b64encode(str(number).encode()).decode().rstrip("=")
-
-
-def _read_cursor(cursor: str) -> int:
-    try:
-        padded = cursor + "=" * (-len(cursor) % 4)
-        number = base64.b64decode(padded, altchars=b"-_", validate=True).decode("ascii")
-        if not number.isdigit() or len(number) > 18:
-            raise ValueError(number)
-        return int(number)
-    except (binascii.Error, ValueError):
-        raise Problem("invalid_option", "Option cursor: not one that a page gave.") from None
+    return written(shown, status, headers)

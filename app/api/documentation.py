@@ -8,7 +8,7 @@ from fastapi.openapi.utils import get_openapi
 
 from app.api import examples
 from app.api.access import access_to
-from app.api.options import AnalysisOptions
+from app.api.options import KEY_LENGTH, AnalysisOptions
 from app.api.problems import CATALOGUE, MEDIA_TYPE, describe
 from app.api.schemas import ProblemOut
 from app.settings import Settings
@@ -26,6 +26,7 @@ with a `code` to act on. For research use only; not a medical device.
 
 UPLOAD_PROBLEMS = (
     "malformed_request",
+    "idempotency_conflict",
     "too_large",
     "not_dicom",
     "unsupported_media_type",
@@ -168,7 +169,17 @@ SUBMIT_EXTRA: dict[str, Any] = {
             "latest (RFC 7240).",
             "schema": {"type": "string"},
             "example": "respond-async",
-        }
+        },
+        {
+            "name": "Idempotency-Key",
+            "in": "header",
+            "required": False,
+            "description": "A name of the caller's own for this request: the same name with the "
+            "same recording and options is the same analysis, also where `force` is set or the "
+            "analysis has failed; with another recording or other options it is a 409.",
+            "schema": {"type": "string", "minLength": 1, "maxLength": KEY_LENGTH},
+            "example": "6f2d1a0c-study-7-mouse-0412",
+        },
     ],
     "requestBody": {
         "required": True,

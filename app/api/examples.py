@@ -201,6 +201,11 @@ DETAILS: dict[str, str] = {
     "not_found": "There is no such analysis.",
     "method_not_allowed": "PUT is not possible here; GET, DELETE is.",
     "not_finished": "The analysis is running; its figures and tables come when it has succeeded.",
+    "name_taken": "The study has another file of this name: send a file_name of its own, or remove "
+    "the other one first.",
+    "corrupt_archive": "The ZIP archive is damaged.",
+    "idempotency_conflict": "This Idempotency-Key came with another recording or other options "
+    "before. Give each request a key of its own.",
     "too_large": "The recording is larger than the 1,073,741,824 bytes accepted here.",
     "not_dicom": "The file is not a DICOM file.",
     "unsupported_media_type": "Send the file as the part 'file' of multipart/form-data, or as the "

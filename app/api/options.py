@@ -1,7 +1,7 @@
 """What a caller may ask of an analysis, and how long they want to wait for it."""
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -13,6 +13,8 @@ from app.pipeline.profiles import ProfileName
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
 
+KEY_LENGTH = 255
+"""Longest ``Idempotency-Key``."""
 
 _NEEDS_MASS = (
     "The profile 'published' needs body_mass_g, the mouse's body mass in grams: its quality "
@@ -49,6 +51,10 @@ class AnalysisOptions(BaseModel):
             "asked for. True unless the service is set up differently."
         ),
     ] = None
+    force: Annotated[
+        bool,
+        Field(description="Whether to analyse anew where the same analysis exists already."),
+    ] = False
     file_name: Annotated[
         str | None,
         Field(
@@ -91,6 +97,11 @@ def clean_file_name(value: str | None) -> str | None:
         return None
     name = _CONTROL.sub("", value).replace("\\", "/").rsplit("/", 1)[-1].strip()
     return name[:255] or None
+
+
+def clean_text(value: str) -> str:
+    """Keep of a name what can be shown: no control characters, no space around it."""
+    return _CONTROL.sub("", value).strip()
 
 
 def read_options(pairs: Iterable[tuple[str, str]]) -> AnalysisOptions:
@@ -164,3 +175,22 @@ def read_preference(headers: Iterable[str]) -> Preference:
         elif name == "wait" and wait_s is None and value.isascii() and value.isdigit():
             wait_s = min(int(value[:9]), 86_400)
     return Preference(respond_async, wait_s)
+
+
+def read_idempotency_key(headers: Sequence[str]) -> str | None:
+    """Read the header ``Idempotency-Key``: any text, or a quoted string as its draft has it.
+
+    Raises
+    ------
+    Problem
+        ``invalid_option``: it is there twice, empty or too long.
+    """
+    if not headers:
+        return None
+    key = headers[0].strip()
+    if len(key) > 1 and key[0] == key[-1] == '"':
+        key = key[1:-1]
+    if len(headers) > 1 or not 0 < len(key) <= KEY_LENGTH:
+        detail = f"The header Idempotency-Key holds one text of 1 to {KEY_LENGTH} characters."
+        raise Problem("invalid_option", detail)
+    return key

@@ -15,6 +15,7 @@ from starlette.routing import Match
 
 from app.logs import request_id
 from app.pipeline.errors import RecordingError
+from app.storage.errors import KeyReusedError
 
 logger = logging.getLogger(__name__)
 
@@ -27,10 +28,13 @@ CATALOGUE: Mapping[str, tuple[int, str]] = {
     "not_found": (404, "There is no such thing here"),
     "method_not_allowed": (405, "Not a method of this resource"),
     "not_finished": (409, "The analysis has not succeeded"),
+    "name_taken": (409, "The study has another file of this name"),
+    "idempotency_conflict": (409, "The key of another request"),
     "too_large": (413, "The recording is too large"),
     "not_dicom": (415, "Not a DICOM file"),
     "unsupported_media_type": (415, "Not a type of body that is read here"),
     "invalid_option": (422, "An option is unknown or out of range"),
+    "corrupt_archive": (422, "The archive cannot be read"),
     "no_pixel_data": (422, "No image in the file"),
     "no_m_mode_region": (422, "No M-mode in the file"),
     "no_calibration": (422, "No calibration in the file"),
@@ -115,6 +119,17 @@ async def on_recording_error(request: Request, error: Exception) -> JSONResponse
     return answer(Problem(error.code, error.detail))
 
 
+async def on_key_reused(request: Request, error: Exception) -> JSONResponse:  # noqa: ARG001
+    """Answer a request that has the name of another one."""
+    return answer(
+        Problem(
+            "idempotency_conflict",
+            "This Idempotency-Key came with another recording or other options before. "
+            "Give each request a key of its own.",
+        )
+    )
+
+
 async def on_validation_error(request: Request, error: Exception) -> JSONResponse:  # noqa: ARG001
     """Answer a query parameter that is unknown or out of range."""
     assert isinstance(error, RequestValidationError)  # noqa: S101 - how the handler is registered
@@ -182,6 +197,7 @@ def _sentence(text: str) -> str:
 HANDLERS = {
     Problem: on_problem,
     RecordingError: on_recording_error,
+    KeyReusedError: on_key_reused,
     RequestValidationError: on_validation_error,
     HTTPException: on_http_exception,
     ClientDisconnect: on_disconnect,

@@ -1,5 +1,6 @@
 """What the routes work with: put together once, in ``app.main``, and kept in the app's state."""
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Annotated, cast
 
@@ -10,12 +11,17 @@ from app.jobs.intake import Intake
 from app.jobs.queue import JobQueue
 from app.jobs.render import Renderer
 from app.jobs.runner import Inspect
+from app.jobs.studies import Studies
 from app.keys import KeyRing
 from app.metrics import Metrics
+from app.output.mice import Mouse
 from app.pipeline.networks import Networks
 from app.settings import Settings
 from app.storage.files import Files
 from app.storage.records import Records
+
+DrawOverview = Callable[[str, Sequence[Mouse]], bytes]
+"""Draws the figure of a study, by its name and its mice, as a PNG file."""
 
 
 @dataclass(frozen=True)
@@ -29,8 +35,10 @@ class Service:
     queue: JobQueue
     renderer: Renderer
     intake: Intake
+    studies: Studies
     metrics: Metrics
     inspect: Inspect
+    draw_overview: DrawOverview
     keys: KeyRing | None
     upload_slots: Semaphore
 

@@ -2,7 +2,7 @@
 
 import errno
 import hashlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import BinaryIO, Protocol
 
@@ -10,7 +10,7 @@ from anyio import Semaphore, WouldBlock, to_thread
 from fastapi import Request
 from python_multipart.multipart import parse_options_header
 
-from app.api.multipart import FORM_OVERHEAD_BYTES, FormReader
+from app.api.multipart import FORM_OVERHEAD_BYTES, OPTION_FIELDS, FormReader
 from app.api.problems import Problem
 from app.jobs.intake import Upload
 from app.storage.files import Files
@@ -18,7 +18,16 @@ from app.storage.files import Files
 BLOCK_BYTES = 2**20
 """How much is handed to a thread at once, to be written and hashed off the event loop."""
 
-DICOM, FORM = "application/dicom", "multipart/form-data"
+DICOM, FORM, ZIP = "application/dicom", "multipart/form-data", "application/zip"
+
+_RECORDING = (
+    f"Send the file as the part 'file' of {FORM}, or as the body itself with "
+    f"'Content-Type: {DICOM}' (curl's --data-binary sends another type unless told)."
+)
+_RECORDINGS = (
+    f"Send a recording or a ZIP archive as the part 'file' of {FORM}, or as the body itself with "
+    f"'Content-Type: {DICOM}' or '{ZIP}' (curl's --data-binary sends another type unless told)."
+)
 
 
 class Sink:
@@ -89,7 +98,13 @@ def too_large(limit: int) -> Problem:
     return Problem("too_large", f"The recording is larger than the {limit:,} bytes accepted here.")
 
 
-def check_headers(request: Request, limit: int) -> str:
+def check_headers(
+    request: Request,
+    limit: int,
+    *,
+    archive_limit: int | None = None,
+    form_bytes: int = FORM_OVERHEAD_BYTES,
+) -> str:
     """Refuse what the headers alone show, before the body is asked for.
 
     Parameters
@@ -97,11 +112,15 @@ def check_headers(request: Request, limit: int) -> str:
     request : Request
     limit : int
         Most bytes that a recording may have.
+    archive_limit : int, optional
+        Most bytes that a ZIP archive may have, where one may be sent.
+    form_bytes : int
+        What a form may hold besides the file.
 
     Returns
     -------
     str
-        The media type: `DICOM` or `FORM`.
+        The media type: `DICOM`, `FORM` or, where it may be, `ZIP`.
 
     Raises
     ------
@@ -109,24 +128,30 @@ def check_headers(request: Request, limit: int) -> str:
         ``unsupported_media_type``, ``too_large`` or ``malformed_request``.
     """
     media_type = request.headers.get("content-type", "").split(";")[0].strip().lower()
-    if media_type not in (DICOM, FORM):
-        raise Problem(
-            "unsupported_media_type",
-            f"Send the file as the part 'file' of {FORM}, or as the body itself with "
-            f"'Content-Type: {DICOM}' (curl's --data-binary sends another type unless told).",
-        )
+    rooms = {DICOM: limit, FORM: max(limit, archive_limit or 0) + form_bytes}
+    if archive_limit is not None:
+        rooms[ZIP] = archive_limit
+    if media_type not in rooms:
+        detail = _RECORDING if archive_limit is None else _RECORDINGS
+        raise Problem("unsupported_media_type", detail)
     if request.headers.get("content-encoding", "identity").lower() != "identity":
         raise Problem("unsupported_media_type", "Send the body without a Content-Encoding.")
-    room = limit if media_type == DICOM else limit + FORM_OVERHEAD_BYTES
+    room = rooms[media_type]
     length = request.headers.get("content-length", "")
     if length.isdigit() and int(length) > room:
-        raise too_large(limit)
+        raise too_large(room if media_type == ZIP else limit)
     return media_type
 
 
 @asynccontextmanager
 async def receive(
-    request: Request, media_type: str, files: Files, limit: int, slots: Semaphore
+    request: Request,
+    media_type: str,
+    files: Files,
+    limit: int,
+    slots: Semaphore,
+    *,
+    fields: Mapping[str, int] = OPTION_FIELDS,
 ) -> AsyncIterator[tuple[Upload, list[tuple[str, str]]]]:
     """Stream the body of a request to a file.
 
@@ -140,6 +165,8 @@ async def receive(
         Most bytes that the recording may have.
     slots : Semaphore
         One for each recording that may arrive at the same time.
+    fields : mapping of str to int
+        What else a form may hold: the names of its parts, and the most bytes of each.
 
     Yields
     ------
@@ -159,7 +186,7 @@ async def receive(
         detail = "Too many recordings are arriving; try again in a moment."
         raise Problem("not_ready", detail, {"Retry-After": "5"}) from None
     try:
-        async with _arriving(request, media_type, files, limit) as arrived:
+        async with _arriving(request, media_type, files, limit, fields) as arrived:
             yield arrived
     finally:
         slots.release()
@@ -167,13 +194,13 @@ async def receive(
 
 @asynccontextmanager
 async def _arriving(
-    request: Request, media_type: str, files: Files, limit: int
+    request: Request, media_type: str, files: Files, limit: int, fields: Mapping[str, int]
 ) -> AsyncIterator[tuple[Upload, list[tuple[str, str]]]]:
     part = await to_thread.run_sync(files.new_upload)
     try:
         with part.open("wb") as stream:
             sink = Sink(stream, limit)
-            form = _form_reader(request, sink) if media_type == FORM else None
+            form = _form_reader(request, sink, fields) if media_type == FORM else None
             await _feed(request, form or RawReader(sink))
             await to_thread.run_sync(_flush, stream)
         name = form.file_name if form else None
@@ -197,12 +224,12 @@ async def _feed(request: Request, reader: Reader) -> None:
     reader.finish()
 
 
-def _form_reader(request: Request, sink: Sink) -> FormReader:
+def _form_reader(request: Request, sink: Sink, fields: Mapping[str, int]) -> FormReader:
     _, parameters = parse_options_header(request.headers["content-type"])
     boundary = parameters.get(b"boundary")
     if not boundary:
         raise Problem("malformed_request", "The multipart body's boundary is not given.")
-    return FormReader(boundary, sink.write)
+    return FormReader(boundary, sink.write, fields)
 
 
 def _flush(stream: BinaryIO) -> None:

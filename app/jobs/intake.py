@@ -14,7 +14,7 @@ from app.jobs.render import Renderer
 from app.metrics import Metrics
 from app.storage.files import Files
 from app.storage.records import Records, new_id
-from app.storage.schema import Record, Request
+from app.storage.schema import Record, Request, SentKey
 
 logger = logging.getLogger(__name__)
 
@@ -71,7 +71,15 @@ class Intake:
     """Held so that nobody finds a record whose job the queue does not know yet."""
 
     def admit(
-        self, upload: Upload, options: Options, *, acknowledged: bool, owner: str | None = None
+        self,
+        upload: Upload,
+        options: Options,
+        *,
+        acknowledged: bool,
+        owner: str | None = None,
+        study_only: bool = False,
+        force: bool = False,
+        sent_as: str | None = None,
     ) -> tuple[Record, bool]:
         """Queue an analysis, unless the same one exists.
 
@@ -83,6 +91,13 @@ class Intake:
             Whether the caller is told the id whatever becomes of the analysis.
         owner : str, optional
             Id of the caller's key. The same bytes from another owner are another analysis.
+        study_only : bool
+            Whether only a study asks for it.
+        force : bool
+            Whether it is analysed anew even where the same analysis exists.
+        sent_as : str, optional
+            What the caller calls this request; the same name again is the same analysis, whatever
+            has become of it.
 
         Returns
         -------
@@ -92,14 +107,20 @@ class Intake:
 
         Raises
         ------
+        KeyReusedError
+            `sent_as` came with other bytes or options before.
         OSError
             The upload cannot be stored.
         """
         fingerprint = self._fingerprint(upload.sha256, options, owner)
-        existing = self._existing(fingerprint)
-        if existing is not None:
-            upload.path.unlink(missing_ok=True)
-            return existing, False
+        sent = None if sent_as is None else _sent_key(sent_as, upload.sha256, options, owner)
+        if not force:
+            existing = self._existing(fingerprint)
+            if existing is not None and sent is None:
+                upload.path.unlink(missing_ok=True)
+                if existing.study_only and not study_only:
+                    self.records.claim(existing.id)
+                return existing, False
         id = new_id()
         self.files.keep_upload(upload.path, id)
         if acknowledged:
@@ -114,17 +135,20 @@ class Intake:
             profile=options.profile,
             figures=options.figures,
             owner=owner,
+            study_only=study_only,
         )
         try:
             with self._recording:
-                record = self.records.add(id, request)
+                record = self.records.add(id, request, force=force, sent=sent)
                 if record.id == id:
                     self.queue.submit(id)
         except BaseException:
             self.files.drop_upload(id)
             raise
-        if record.id != id:  # the same bytes came twice at the same time
+        if record.id != id:  # it was here before
             self.files.drop_upload(id)
+            if not study_only:
+                self.records.claim(record.id)
             return record, False
         return record, True
 
@@ -205,3 +229,12 @@ class Intake:
         if owner is not None:
             named["owner"] = owner
         return hashlib.sha256(json.dumps(named, sort_keys=True).encode()).hexdigest()
+
+
+def _sent_key(name: str, sha256: str, options: Options, owner: str | None) -> SentKey:
+    asked = json.dumps({"sha256": sha256, "options": vars(options)}, sort_keys=True)
+    return SentKey(
+        owner=owner or "",
+        key_sha256=hashlib.sha256(name.encode()).hexdigest(),
+        request_sha256=hashlib.sha256(asked.encode()).hexdigest(),
+    )

@@ -1,11 +1,13 @@
 """Analysis → figures."""
 
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import matplotlib as mpl
 
 from app.output.beat_figures import diastole, function, heart_rate, systole
+from app.output.mice import Mouse
+from app.output.overview import overview
 from app.output.page import STYLE, Page
 from app.output.strip_figures import echocardiogram, segmentation
 from app.pipeline.results import Analysis
@@ -44,7 +46,28 @@ def draw(name: str, analysis: Analysis) -> bytes:
         There is no figure of this name.
     """
     figure = FIGURES[name]
+    return _draw(lambda: figure(analysis))
+
+
+def draw_overview(name: str, mice: Sequence[Mouse]) -> bytes:
+    """Draw the figure of a study.
+
+    Parameters
+    ----------
+    name : str
+        Of the study.
+    mice : sequence of Mouse
+
+    Returns
+    -------
+    bytes
+        A PNG file, 1600 pixels wide.
+    """
+    return _draw(lambda: overview(name, mice))
+
+
+def _draw(page: Callable[[], Page]) -> bytes:
     with _drawing, mpl.rc_context():
         mpl.rcdefaults()  # whatever the user's own matplotlib settings are
         mpl.rcParams.update(STYLE)
-        return figure(analysis).png()
+        return page().png()

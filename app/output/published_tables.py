@@ -3,11 +3,9 @@
 Numbers have all their digits here, as the scripts write them.
 """
 
-import csv
-import io
 from collections.abc import Iterable, Sequence
 
-from app.output.tables import defused
+from app.output.cells import defused, write
 from app.pipeline.results import Analysis, Beat
 
 ALL_COLUMNS = (
@@ -87,11 +85,7 @@ def _values(beat: Beat) -> Row:
 
 
 def _csv(header: Sequence[str], rows: Iterable[Row]) -> str:
-    text = io.StringIO()
-    writer = csv.writer(text)
-    writer.writerow(header)
-    writer.writerows([_cell(value) for value in row] for row in rows)
-    return text.getvalue()
+    return write([header, *([_cell(value) for value in row] for row in rows)])
 
 
 def _cell(value: str | float | None) -> str:

@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import Any
 
 from sqlalchemy import (
+    ColumnElement,
     Engine,
     create_engine,
     delete,
     event,
     insert,
-    inspect,
     select,
     text,
     update,
@@ -24,7 +24,18 @@ from sqlalchemy import (
 from sqlalchemy.engine import RowMapping
 from sqlalchemy.exc import IntegrityError
 
-from app.storage.schema import REUSABLE, UNFINISHED, Record, Request, Status, analyses, metadata
+from app.storage.errors import KeyReusedError
+from app.storage.schema import (
+    REUSABLE,
+    UNFINISHED,
+    Record,
+    Request,
+    SentKey,
+    Status,
+    analyses,
+    idempotency_keys,
+)
+from app.storage.upgrade import upgrade
 
 
 class Records:
@@ -33,15 +44,19 @@ class Records:
     Parameters
     ----------
     url : str
-        SQLAlchemy address of the database.
+        SQLAlchemy address of the database; its tables are made, or brought to this version.
+
+    Raises
+    ------
+    NewerStoreError
+        A later version of the service made the database.
     """
 
     def __init__(self, url: str) -> None:
         self._engine = create_engine(url)
         if self._engine.dialect.name == "sqlite":
             event.listen(self._engine, "connect", _prepare_sqlite)
-        metadata.create_all(self._engine)
-        _add_missing_columns(self._engine)
+        upgrade(self._engine)
 
     @classmethod
     def in_file(cls, path: Path) -> "Records":
@@ -56,21 +71,54 @@ class Records:
         """Close every connection."""
         self._engine.dispose()
 
-    def add(self, id: str, request: Request) -> Record:
-        """Record a new analysis as queued, or find the one with this fingerprint.
+    def add(
+        self, id: str, request: Request, *, force: bool = False, sent: SentKey | None = None
+    ) -> Record:
+        """Record a new analysis as queued, or find the one that answers the request already.
 
         Parameters
         ----------
         id : str
             The id that a new analysis gets; see `new_id`.
         request : Request
+        force : bool
+            Whether the analysis is a new one, although there may be one with this fingerprint. That
+            one stays as it is, but answers no further request.
+        sent : SentKey, optional
+            What the caller calls this request; what it led to the first time answers it again.
 
         Returns
         -------
         Record
-            The new one, whose ``id`` is the one given, or the existing one that is queued, runs
-            or has succeeded.
+            The new one, whose ``id`` is the one given, or the existing one: with the same
+            fingerprint, and queued, running or succeeded; or the one that `sent` stands for.
+
+        Raises
+        ------
+        KeyReusedError
+            `sent` stands for another request.
         """
+        while True:
+            existing = None if sent is None else self.find_sent(sent)
+            if existing is not None:
+                return existing
+            if not force:
+                existing = self.find(request.fingerprint)
+            try:
+                self._insert(id, request, existing, force=force, sent=sent)
+            except IntegrityError:  # somebody else was faster with the same
+                continue
+            return existing or self._one(analyses.c.id == id)
+
+    def _insert(
+        self,
+        id: str,
+        request: Request,
+        existing: Record | None,
+        *,
+        force: bool,
+        sent: SentKey | None,
+    ) -> None:
         values = vars(request) | {
             "id": id,
             "status": "queued",
@@ -78,16 +126,40 @@ class Records:
             "created_at": datetime.now(UTC),
             "render_ms": 0.0,
         }
-        while True:
-            try:
-                with self._engine.begin() as connection:
-                    connection.execute(insert(analyses).values(values))
-            except IntegrityError:
-                found = self.find(request.fingerprint)
-                if found is None:  # it ended between the two statements
-                    continue
-                return found
-            return self._one(analyses.c.id == id)
+        with self._engine.begin() as connection:
+            if existing is None:
+                if force:
+                    connection.execute(
+                        update(analyses)
+                        .where(analyses.c.fingerprint == request.fingerprint)
+                        .values(fingerprint=analyses.c.id)  # which no request ever has
+                    )
+                connection.execute(insert(analyses).values(values))
+            if sent is not None:
+                answer = id if existing is None else existing.id
+                connection.execute(insert(idempotency_keys), vars(sent) | {"analysis_id": answer})
+
+    def find_sent(self, sent: SentKey) -> Record | None:
+        """Find the analysis that a request led to when it was sent the first time.
+
+        Raises
+        ------
+        KeyReusedError
+            That was another request.
+        """
+        keys = idempotency_keys
+        mine = (keys.c.owner == sent.owner) & (keys.c.key_sha256 == sent.key_sha256)
+        with self._engine.connect() as connection:
+            row = connection.execute(select(keys).where(mine)).mappings().first()
+        if row is None:
+            return None
+        found = self.get(row["analysis_id"])
+        if found is None:  # removed while its key was being recorded
+            with self._engine.begin() as connection:
+                connection.execute(delete(keys).where(keys.c.number == row["number"]))
+        elif row["request_sha256"] != sent.request_sha256:
+            raise KeyReusedError
+        return found
 
     def find(self, fingerprint: str) -> Record | None:
         """Find the analysis that answers a request with this fingerprint, if there is one."""
@@ -143,6 +215,12 @@ class Records:
         """Note that a caller knows the id; None where the analysis is gone."""
         return self._change(id, ("queued", "running", "succeeded"), acknowledged=True)
 
+    def claim(self, id: str) -> None:
+        """Note that an analysis was asked for by itself, and not only by a study."""
+        query = update(analyses).where(analyses.c.id == id, analyses.c.study_only.is_(True))
+        with self._engine.begin() as connection:
+            connection.execute(query.values(study_only=False))
+
     def start(self, id: str) -> Record | None:
         """Note that a queued analysis runs; None where it is no longer queued."""
         return self._change(
@@ -181,13 +259,7 @@ class Records:
         Record or None
             None where the record was removed, or the analysis had ended already.
         """
-        silent = delete(analyses).where(
-            analyses.c.id == id,
-            analyses.c.status.in_(UNFINISHED),
-            analyses.c.acknowledged.is_(False),
-        )
-        with self._engine.begin() as connection:
-            connection.execute(silent)
+        self._delete(id, analyses.c.status.in_(UNFINISHED), analyses.c.acknowledged.is_(False))
         return self._change(
             id,
             UNFINISHED,
@@ -213,9 +285,16 @@ class Records:
 
     def remove(self, id: str) -> bool:
         """Remove the record of an analysis that has ended; whether there was one."""
-        query = delete(analyses).where(analyses.c.id == id, analyses.c.status.not_in(UNFINISHED))
+        return self._delete(id, analyses.c.status.not_in(UNFINISHED))
+
+    def _delete(self, id: str, *conditions: ColumnElement[bool]) -> bool:
+        keys = delete(idempotency_keys).where(idempotency_keys.c.analysis_id == id)
         with self._engine.begin() as connection:
-            return connection.execute(query).rowcount > 0
+            query = delete(analyses).where(analyses.c.id == id, *conditions)
+            removed = connection.execute(query).rowcount > 0
+            if removed:
+                connection.execute(keys)
+        return removed
 
     def check_writable(self) -> None:
         """Raise ``sqlalchemy.exc.SQLAlchemyError`` where nothing can be written."""
@@ -250,21 +329,6 @@ def new_id() -> str:
 
 def _record(row: RowMapping) -> Record:
     return Record(**row)
-
-
-def _add_missing_columns(engine: Engine) -> None:
-    """Bring a table that an earlier version made up to date: a column that was added is null."""
-    present = {column["name"] for column in inspect(engine).get_columns(analyses.name)}
-    quote = engine.dialect.identifier_preparer.quote
-    with engine.begin() as connection:
-        for column in analyses.c:
-            if column.name not in present:
-                kind = column.type.compile(engine.dialect)
-                connection.execute(
-                    text(f"ALTER TABLE {analyses.name} ADD COLUMN {quote(column.name)} {kind}")
-                )
-    for index in analyses.indexes:
-        index.create(engine, checkfirst=True)
 
 
 def _prepare_sqlite(connection: Any, _: Any) -> None:

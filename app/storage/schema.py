@@ -1,4 +1,8 @@
-"""The table of analyses, and one row of it as a value."""
+"""The tables, and one analysis as a value.
+
+A change here needs a step in ``migrations/versions``: what an earlier version made is brought here
+when the service starts.
+"""
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -14,6 +18,7 @@ from sqlalchemy import (
     MetaData,
     String,
     Table,
+    UniqueConstraint,
     text,
 )
 from sqlalchemy.types import TypeDecorator
@@ -23,7 +28,7 @@ UNFINISHED: tuple[Status, ...] = ("queued", "running")
 REUSABLE: tuple[Status, ...] = ("queued", "running", "succeeded")
 
 
-class _Utc(TypeDecorator[datetime]):
+class Utc(TypeDecorator[datetime]):
     """A moment kept in UTC, where SQLite would drop the zone."""
 
     impl = DateTime
@@ -46,9 +51,9 @@ analyses = Table(
     Column("status", String(16), nullable=False, index=True),
     Column("acknowledged", Boolean, nullable=False),
     Column("attempts", Integer, nullable=False),
-    Column("created_at", _Utc, nullable=False),
-    Column("started_at", _Utc),
-    Column("finished_at", _Utc),
+    Column("created_at", Utc, nullable=False),
+    Column("started_at", Utc),
+    Column("finished_at", Utc),
     Column("file_name", String(255)),
     Column("size_bytes", Integer, nullable=False),
     Column("sha256", String(64), nullable=False),
@@ -60,6 +65,9 @@ analyses = Table(
     Column("error_code", String(64)),
     Column("error_detail", String(1000)),
     Column("owner", String(32), index=True),  # of a key; null where no key was asked for
+    Column("interactive", Boolean),  # whether a caller waits for it; null where nobody said
+    Column("render_attempts", Integer),  # drawings begun since one was finished
+    Column("study_only", Boolean),  # nobody but studies asked for it: it goes with the last of them
     # Two uploads of the same bytes at the same time must not become two analyses.
     Index(
         "one_analysis_per_fingerprint",
@@ -69,6 +77,17 @@ analyses = Table(
         postgresql_where=text("status IN ('queued', 'running', 'succeeded')"),
     ),
     sqlite_autoincrement=True,  # a cursor stays valid when the newest record is deleted
+)
+
+idempotency_keys = Table(
+    "idempotency_keys",
+    metadata,
+    Column("number", Integer, primary_key=True),
+    Column("owner", String(32), nullable=False),  # empty where no key of a caller was asked for
+    Column("key_sha256", String(64), nullable=False),
+    Column("request_sha256", String(64), nullable=False),
+    Column("analysis_id", String(32), nullable=False, index=True),
+    UniqueConstraint("owner", "key_sha256", name="one_request_per_key"),
 )
 
 
@@ -84,6 +103,10 @@ class Request:
         Whether the caller was told the id already; a refusal then has to stay readable.
     owner : str or None
         Id of the caller's key; None where keys are not in use.
+    interactive : bool or None
+        Whether the caller waits for the result.
+    study_only : bool
+        Whether only a study asks for it.
     """
 
     fingerprint: str
@@ -95,6 +118,27 @@ class Request:
     profile: str
     figures: bool
     owner: str | None = None
+    interactive: bool | None = None
+    study_only: bool | None = False
+
+
+@dataclass(frozen=True)
+class SentKey:
+    """A name that a caller gave a request, so as to send it again without doing it twice.
+
+    Attributes
+    ----------
+    owner : str
+        Id of the caller's key, empty where keys are not in use: nobody meets another's.
+    key_sha256 : str
+        Of the name itself, which may say anything.
+    request_sha256 : str
+        Of the bytes and the options, in hexadecimal.
+    """
+
+    owner: str
+    key_sha256: str
+    request_sha256: str
 
 
 @dataclass(frozen=True)
@@ -121,6 +165,9 @@ class Record:
     error_code: str | None
     error_detail: str | None
     owner: str | None = None
+    interactive: bool | None = None
+    render_attempts: int | None = None
+    study_only: bool | None = False
 
     @property
     def finished(self) -> bool:

@@ -73,6 +73,9 @@ class Core:
         self.drawn.append(name)
         return PNG + name.encode()
 
+    def draw_overview(self, name: str, mice: Any) -> bytes:
+        return PNG + f"{name}: {len(mice)}".encode()
+
 
 @pytest.fixture
 def core() -> Core:
@@ -118,7 +121,12 @@ def serve(core: Core, settings: Settings) -> Serve:
 
 def make_app(core: Core, settings: Settings) -> FastAPI:
     return create_app(
-        settings, load=core.load, inspect=core.inspect, analyse=core.analyse, draw=core.draw
+        settings,
+        load=core.load,
+        inspect=core.inspect,
+        analyse=core.analyse,
+        draw=core.draw,
+        draw_overview=core.draw_overview,
     )
 
 

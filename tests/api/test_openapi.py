@@ -6,9 +6,10 @@ from typing import Any
 import httpx
 import pytest
 
-from app.api import examples
+from app.api import examples, study_examples
 from app.api.problems import CATALOGUE
 from app.api.schemas import AnalysisOut, ModelsOut, PageOut
+from app.api.study_schemas import AddedOut, EntriesOut, EntryOut, StudyInFullOut, StudyPageOut
 from app.output import tables
 from app.output.published_tables import published_all_csv, published_stats_csv
 from tests.api.conftest import Serve, post_raw
@@ -27,6 +28,21 @@ ENDPOINTS = {
     ("get", "/v1/analyses/{id}/trace.csv"),
     ("get", "/v1/analyses/{id}/published_all.csv"),
     ("get", "/v1/analyses/{id}/published_stats.csv"),
+    ("post", "/v1/studies"),
+    ("get", "/v1/studies"),
+    ("get", "/v1/studies/{id}"),
+    ("delete", "/v1/studies/{id}"),
+    ("post", "/v1/studies/{id}/analyses"),
+    ("get", "/v1/studies/{id}/analyses"),
+    ("get", "/v1/studies/{id}/analyses/{entry_id}"),
+    ("delete", "/v1/studies/{id}/analyses/{entry_id}"),
+    ("get", "/v1/studies/{id}/summary.csv"),
+    ("get", "/v1/studies/{id}/beats.csv"),
+    ("get", "/v1/studies/{id}/mice.csv"),
+    ("get", "/v1/studies/{id}/published_all.csv"),
+    ("get", "/v1/studies/{id}/published_stats.csv"),
+    ("get", "/v1/studies/{id}/overview.png"),
+    ("get", "/v1/studies/{id}/archive.zip"),
     ("get", "/v1/models"),
     ("get", "/health/live"),
     ("get", "/health/ready"),
@@ -103,6 +119,24 @@ def test_examples_are_analyses(example: dict[str, Any]) -> None:
 def test_examples_of_pages_and_models() -> None:
     PageOut.model_validate(examples.PAGE)
     assert ModelsOut.model_validate(examples.MODELS).model_dump() == examples.MODELS
+
+
+def test_examples_of_studies() -> None:
+    for model, shown in (
+        (StudyInFullOut, study_examples.STUDY),
+        (StudyPageOut, study_examples.PAGE),
+        (EntryOut, study_examples.ENTRY),
+        (EntryOut, study_examples.REFUSED),
+        (EntriesOut, study_examples.ENTRIES),
+        (AddedOut, study_examples.ADDED),
+    ):
+        assert model.model_validate(shown, extra="forbid").model_dump(mode="json") == shown
+
+
+def test_examples_of_a_study_s_tables_have_as_many_cells_as_columns() -> None:
+    for name in ("BEATS", "SUMMARY", "MICE", "PUBLISHED_ALL", "PUBLISHED_STATS"):
+        header, row = getattr(study_examples, f"{name}_CSV").splitlines()
+        assert header.count(",") == row.count(",")
 
 
 async def test_the_example_has_the_answers_keys(client: httpx.AsyncClient) -> None:

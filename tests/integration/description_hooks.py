@@ -7,3 +7,9 @@ import schemathesis
 def serialize_dicom(context, value):
     """Send a raw body as it is."""
     return value if isinstance(value, bytes) else str(value).encode()
+
+
+@schemathesis.serializer("application/zip")
+def serialize_zip(context, value):
+    """Send an archive as it is."""
+    return value if isinstance(value, bytes) else str(value).encode()

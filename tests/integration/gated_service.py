@@ -9,6 +9,7 @@ from typing import Any
 
 from app.logs import configure_logging
 from app.main import create_app
+from app.pipeline.errors import CorruptPixelData
 from app.pipeline.results import Analysis
 from app.server import run
 from app.settings import Settings
@@ -26,7 +27,10 @@ def load(directory: Path, threads: int) -> Any:
 
 def analyse(path: Path, networks: Any, **asked: Any) -> Analysis:
     gate = Path(os.environ[GATE])
-    deaf = b"deaf" in path.read_bytes()
+    content = path.read_bytes()
+    if b"bad" in content:
+        raise CorruptPixelData("Cut off.")
+    deaf = b"deaf" in content
     while gate.read_text() != "open":
         if not deaf:  # as a long call into native code
             asked["progress"]("segment", 0.4)
@@ -43,5 +47,6 @@ if __name__ == "__main__":
         inspect=lambda path, limits: None,
         analyse=analyse,
         draw=lambda name, analysis: name.encode(),
+        draw_overview=lambda name, mice: f"{len(mice)} mice".encode(),
     )
     sys.exit(run(app, settings))

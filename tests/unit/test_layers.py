@@ -12,11 +12,22 @@ APP = ROOT / "app"
 FLOORS: tuple[tuple[str, ...], ...] = (
     ("app",),  # the version
     ("app.pipeline",),
-    ("app.storage", "app.output", "app.settings", "app.logs", "app.metrics", "app.keys"),
-    ("app.jobs",),
-    ("app.api",),
+    (
+        "app.storage",
+        "app.output",
+        "app.settings",
+        "app.logs",
+        "app.metrics",
+        "app.keys",
+        "app.samples",
+        "app.client",
+    ),
+    ("app.jobs", "app.study_folder"),
+    ("app.api", "app.study_run"),
     ("app.main", "app.protocol"),
-    ("app.server", "app.analyze", "app.demo"),
+    ("app.server", "app.analyze"),
+    ("app.private_service",),
+    ("app.demo", "app.study"),
     ("app.__main__",),
 )
 WEB_AND_STORE = {

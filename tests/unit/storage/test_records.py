@@ -131,31 +131,6 @@ def test_records_that_cannot_be_written_are_noticed(records: Records) -> None:
         records.check_writable()
 
 
-def test_records_of_an_earlier_version_are_taken_over(tmp_path: Path) -> None:
-    path = tmp_path / "r.sqlite"
-    store = Records.in_file(path)
-    made = store.add("a", request())
-    store.close()
-    with contextlib.closing(sqlite3.connect(path)) as old:  # as the version before owners left it
-        for (index,) in old.execute("SELECT name FROM sqlite_master WHERE sql LIKE '%owner%'"):
-            if index.startswith("ix_"):
-                old.execute(f"DROP INDEX {index}")
-        old.execute("ALTER TABLE analyses DROP COLUMN owner")
-        assert "owner" not in str(old.execute("SELECT sql FROM sqlite_master").fetchall())
-        old.commit()
-    for _ in range(2):  # and a second start finds nothing to do
-        store = Records.in_file(path)
-        assert store.get("a") == made
-        assert made.owner is None
-        store.close()
-    store = Records.in_file(path)
-    assert store.add("b", replace(request("g"), owner="anna")).owner == "anna"
-    assert [record.id for record in store.page(9, owner="anna")] == ["b"]
-    store.close()
-    with contextlib.closing(sqlite3.connect(path)) as new:
-        assert "ix_analyses_owner" in str(new.execute("SELECT name FROM sqlite_master").fetchall())
-
-
 def test_the_version_before_still_reads_and_writes(tmp_path: Path) -> None:
     """Going back loses nothing: what it does not name is null."""
     path = tmp_path / "r.sqlite"

@@ -1,0 +1,183 @@
+"""The records of studies: a study refers to analyses, under names of its own."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import UTC, datetime
+
+from sqlalchemy import Engine, case, delete, exists, func, insert, select, update
+from sqlalchemy.engine import RowMapping
+
+from app.storage.records import new_id
+from app.storage.schema import analyses
+from app.storage.study_schema import Entry, NewEntry, Study, entries, studies
+
+_BLOCK = 500
+
+_status = case(
+    (entries.c.error_code.is_not(None), "failed"),
+    (analyses.c.status.is_(None), "removed"),
+    else_=analyses.c.status,
+)
+_joined = entries.outerjoin(analyses, analyses.c.id == entries.c.analysis_id)
+_entry = select(
+    *(column for column in entries.c if not column.name.startswith("error_")),
+    _status.label("status"),
+    func.coalesce(entries.c.error_code, analyses.c.error_code).label("error_code"),
+    func.coalesce(entries.c.error_detail, analyses.c.error_detail).label("error_detail"),
+).select_from(_joined)
+
+
+class StudyRecords:
+    """The tables of studies; safe to use from several threads.
+
+    Parameters
+    ----------
+    engine : Engine
+        Of the database that holds the analyses, too.
+    """
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    def create(
+        self,
+        name: str,
+        *,
+        owner: str | None,
+        body_mass_g: float | None,
+        profile: str,
+        figures: bool,
+    ) -> Study:
+        """Record a new study."""
+        values = {
+            "id": new_id(),
+            "owner": owner,
+            "created_at": datetime.now(UTC),
+            "name": name,
+            "body_mass_g": body_mass_g,
+            "profile": profile,
+            "figures": figures,
+        }
+        query = insert(studies).values(values).returning(*studies.c)
+        with self._engine.begin() as connection:
+            return Study(**connection.execute(query).mappings().one())
+
+    def get(self, id: str) -> Study | None:
+        """Find a study by its id."""
+        with self._engine.connect() as connection:
+            row = connection.execute(select(studies).where(studies.c.id == id)).mappings().first()
+        return None if row is None else Study(**row)
+
+    def page(self, limit: int, before: int | None, owner: str | None) -> Sequence[Study]:
+        """List studies, newest first.
+
+        Parameters
+        ----------
+        limit : int
+            Most studies to give.
+        before : int or None
+            Only those that are older than the one with this number.
+        owner : str or None
+            Only those of this owner.
+        """
+        query = select(studies).order_by(studies.c.number.desc()).limit(limit)
+        if owner is not None:
+            query = query.where(studies.c.owner == owner)
+        if before is not None:
+            query = query.where(studies.c.number < before)
+        with self._engine.connect() as connection:
+            return [Study(**row) for row in connection.execute(query).mappings()]
+
+    def remove(self, id: str) -> bool:
+        """Remove a study and its entries; whether there was one."""
+        with self._engine.begin() as connection:
+            connection.execute(delete(entries).where(entries.c.study_id == id))
+            return connection.execute(delete(studies).where(studies.c.id == id)).rowcount > 0
+
+    def put(self, study_id: str, entry: NewEntry) -> Entry:
+        """Record a file under its name, in the place of what had the name before."""
+        named = (entries.c.study_id == study_id, entries.c.file_name == entry.file_name)
+        values = vars(entry) | {"added_at": datetime.now(UTC)}
+        with self._engine.begin() as connection:
+            if not connection.execute(update(entries).where(*named).values(values)).rowcount:
+                first = {"id": new_id(), "study_id": study_id}
+                connection.execute(insert(entries).values(values | first))
+            return _read(connection.execute(_entry.where(*named)).mappings().one())
+
+    def named(self, study_id: str, file_name: str) -> Entry | None:
+        """Find what a study has under a name."""
+        return self._first(entries.c.study_id == study_id, entries.c.file_name == file_name)
+
+    def entry(self, study_id: str, id: str) -> Entry | None:
+        """Find a file of a study by its id there."""
+        return self._first(entries.c.study_id == study_id, entries.c.id == id)
+
+    def remove_entry(self, id: str) -> bool:
+        """Remove a file from its study; whether it was there."""
+        with self._engine.begin() as connection:
+            return connection.execute(delete(entries).where(entries.c.id == id)).rowcount > 0
+
+    def entries(
+        self, study_id: str, limit: int, after: int = 0, status: str | None = None
+    ) -> Sequence[Entry]:
+        """List files of a study in the order in which they came.
+
+        Parameters
+        ----------
+        study_id : str
+        limit : int
+            Most files to give.
+        after : int
+            Only those that came after the one with this number.
+        status : str, optional
+            Only those in this state.
+        """
+        query = _entry.where(entries.c.study_id == study_id, entries.c.number > after)
+        if status is not None:
+            query = query.where(_status == status)
+        with self._engine.connect() as connection:
+            rows = connection.execute(query.order_by(entries.c.number).limit(limit)).mappings()
+            return [_read(row) for row in rows]
+
+    def all_entries(self, study_id: str) -> Iterator[Entry]:
+        """Go through all files of a study, a block at a time."""
+        after = 0
+        while block := self.entries(study_id, _BLOCK, after):
+            yield from block
+            after = block[-1].number
+
+    def counts(self, study_id: str) -> Mapping[str, int]:
+        """Count the files of a study by their state; those that do not occur are absent."""
+        query = (
+            select(_status, func.count())
+            .select_from(_joined)
+            .where(entries.c.study_id == study_id)
+            .group_by(_status)
+        )
+        with self._engine.connect() as connection:
+            return {str(row[0]): int(row[1]) for row in connection.execute(query)}
+
+    def analyses_of(self, study_id: str) -> Sequence[str]:
+        """Give the ids of the analyses that a study refers to."""
+        query = select(entries.c.analysis_id).where(
+            entries.c.study_id == study_id, entries.c.analysis_id.is_not(None)
+        )
+        with self._engine.connect() as connection:
+            return connection.execute(query.distinct()).scalars().all()
+
+    def is_orphan(self, analysis_id: str) -> bool:
+        """Whether an analysis was asked for by studies only, none of which has it any more."""
+        query = select(
+            exists().where(analyses.c.id == analysis_id, analyses.c.study_only.is_(True))
+            & ~exists().where(entries.c.analysis_id == analysis_id)
+        )
+        with self._engine.connect() as connection:
+            return bool(connection.execute(query).scalar())
+
+    def _first(self, *conditions: object) -> Entry | None:
+        with self._engine.connect() as connection:
+            row = connection.execute(_entry.where(*conditions)).mappings().first()  # type: ignore[arg-type]
+        return None if row is None else _read(row)
+
+
+def _read(row: RowMapping) -> Entry:
+    return Entry(**row)

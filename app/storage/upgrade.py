@@ -1,0 +1,55 @@
+"""Brings the tables of a database to what this version works with, whatever version made them."""
+
+from pathlib import Path
+
+from alembic import command
+from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import Connection, Engine, inspect
+
+MIGRATIONS = Path(__file__).with_name("migrations")
+
+FIRST = "v0001"
+"""What a service from before Alembic made, with or without the column that it added itself."""
+
+
+class NewerStoreError(Exception):
+    """The database was made by a later version of the service."""
+
+
+def upgrade(engine: Engine, to: str = "head") -> None:
+    """Apply every step that a database lacks, all of them or none.
+
+    Parameters
+    ----------
+    engine : Engine
+    to : str
+        The last step to apply; all that there are by default.
+
+    Raises
+    ------
+    NewerStoreError
+        The database knows steps that this version does not.
+    """
+    config = Config()
+    config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
+    with engine.connect() as connection:
+        if engine.dialect.name == "sqlite":  # its driver would commit each change by itself
+            connection.exec_driver_sql("BEGIN IMMEDIATE")
+        config.attributes["connection"] = connection
+        at = _version_of(connection)
+        if at is None and inspect(connection).has_table("analyses"):
+            command.stamp(config, FIRST)
+        elif at is not None and at not in _known(config):
+            raise NewerStoreError("a later version of the service made the records in this folder.")
+        command.upgrade(config, to)
+        connection.commit()
+
+
+def _version_of(connection: Connection) -> str | None:
+    return MigrationContext.configure(connection).get_current_revision()
+
+
+def _known(config: Config) -> set[str]:
+    return {script.revision for script in ScriptDirectory.from_config(config).walk_revisions()}

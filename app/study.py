@@ -1,0 +1,182 @@
+"""The command ``study``: a folder of recordings in, tables and figures out."""
+
+import os
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    TextColumn,
+    TimeElapsedColumn,
+)
+from rich.progress import Progress as Bars
+from rich.table import Table
+from rich.text import Text
+
+from app.client import Client, ServiceError
+from app.private_service import PREFIX, PrivateServiceError, private_service
+from app.samples import SheetError
+from app.study_folder import read_folder
+from app.study_run import (
+    FAILURES,
+    Failure,
+    Progress,
+    Stopped,
+    StudyOptions,
+    StudyRun,
+    StudyStateError,
+)
+
+INTERRUPTED = 130
+"""Status of a run that the user stopped, as shells have it for SIGINT."""
+
+_DATA = ".service"
+_LOG = "service.log"
+_SHOWN_FAILURES = 40
+
+
+def study(
+    folder: Path,
+    *,
+    server: str | None,
+    key_file: Path | None,
+    sheet: Path | None,
+    out: Path | None,
+    options: StudyOptions,
+    uploads: int,
+) -> int:
+    """Analyse a folder of recordings; run again, it goes on where it was stopped.
+
+    Parameters
+    ----------
+    folder : Path
+    server : str or None
+        Address of the service; None for one of its own, on this machine's cores.
+    key_file : Path or None
+        Holds the key that the service asks for.
+    sheet : Path or None
+        Sample sheet in CSV.
+    out : Path or None
+        Folder of results; the folder's name with ``-results`` by default.
+    options : StudyOptions
+    uploads : int
+        Files that are sent at once.
+
+    Returns
+    -------
+    int
+        0; 1 where a file has no result or the study could not be run; 130 after Ctrl-C.
+    """
+    console = Console(stderr=True)
+    results = out or folder.resolve().with_name(f"{folder.resolve().name}-results")
+    stop = threading.Event()
+    try:
+        key = None if key_file is None else key_file.read_text(encoding="utf-8").strip()
+        found = read_folder(folder, sheet, results)
+        if not found.files and not found.missing:
+            return _refuse(console, f"There are no recordings in {folder}.")
+        if found.skipped:
+            console.print(f"Not recordings, and left out: {_some(found.skipped)}", highlight=False)
+        with (
+            _service(server, results) as address,
+            _waiting_client(address, key, stop) as client,
+            _bars(console, len(found.files)) as tell,
+        ):
+            run = StudyRun(
+                client, server, found, results, options, uploads=uploads, stop=stop, tell=tell
+            )
+            failures = run.run()
+    except (KeyboardInterrupt, Stopped):
+        stop.set()
+        console.print("Stopped. The same command goes on from here.")
+        return INTERRUPTED
+    except (ServiceError, SheetError) as error:
+        return _refuse(console, error.detail)
+    except PrivateServiceError as error:
+        return _refuse(console, f"{error} (see {results / _LOG}).")
+    except StudyStateError as error:
+        return _refuse(console, str(error))
+    except OSError as error:
+        return _refuse(console, f"{error.filename}: {error.strerror or 'cannot be used'}")
+    _conclude(console, len(found.files), len(found.missing), failures, results)
+    return 1 if failures else 0
+
+
+@contextmanager
+def _service(server: str | None, results: Path) -> Iterator[str]:
+    if server is not None:
+        yield server
+        return
+    results.mkdir(parents=True, exist_ok=True)
+    kept = {name: value for name, value in os.environ.items() if name.startswith(PREFIX)}
+    for name in ("KEYS_FILE", "ROOT_PATH", "HOST", "PORT"):
+        kept.pop(f"{PREFIX}{name}", None)
+    settings = kept | {
+        f"{PREFIX}DATA_DIR": str(results / _DATA),
+        f"{PREFIX}SHUTDOWN_GRACE_S": "2",  # what was not done runs with the next start
+    }
+    with private_service(settings, results / _LOG) as address:
+        yield address
+
+
+@contextmanager
+def _waiting_client(address: str, key: str | None, stop: threading.Event) -> Iterator[Client]:
+    """Make a client whose pauses end when the user wants to stop."""
+
+    def sleep(seconds: float) -> None:
+        if stop.wait(seconds):
+            raise Stopped
+
+    with Client(address, key, sleep=sleep) as client:
+        yield client
+
+
+@contextmanager
+def _bars(console: Console, total: int) -> Iterator[Callable[[Progress], None]]:
+    columns = (
+        TextColumn("{task.description:9}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+    )
+    with Bars(*columns, console=console) as bars:
+        sent, ended = (bars.add_task(name, total=total) for name in ("sent", "analysed"))
+
+        def tell(progress: Progress) -> None:
+            bars.update(sent, completed=progress.sent)
+            bars.update(ended, completed=progress.ended)
+
+        yield tell
+
+
+def _conclude(
+    console: Console, total: int, missing: int, failures: Sequence[Failure], results: Path
+) -> None:
+    if failures:
+        table = Table("file", "code", "why", title="Without a result", title_justify="left")
+        for failure in failures[:_SHOWN_FAILURES]:
+            # as text: square brackets in a name are no markup
+            table.add_row(*map(Text, (failure.file_name, failure.code, failure.detail)))
+        console.print(table)
+        if len(failures) > _SHOWN_FAILURES:
+            more = len(failures) - _SHOWN_FAILURES
+            console.print(f"and {more} more in {results / FAILURES}", highlight=False)
+    done = total - (len(failures) - missing)
+    console.print(
+        f"{done} of {total} recordings analysed, {len(failures)} failures.", highlight=False
+    )
+    print(results)
+
+
+def _refuse(console: Console, reason: str) -> int:
+    console.print(Text(f"python -m app study: {reason}"))
+    return 1
+
+
+def _some(names: Sequence[str]) -> str:
+    shown = ", ".join(names[:5])
+    return f"{shown} and {len(names) - 5} more" if len(names) > 5 else shown

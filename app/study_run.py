@@ -1,0 +1,319 @@
+"""One run of a study from a folder: send what is not there yet, fetch what is done."""
+
+import csv
+import json
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from time import monotonic
+
+from app.client import Client, Json, ServiceError
+from app.study_folder import LocalFile, StudyFolder
+
+STATE = "study.json"
+RECORDINGS = "recordings"
+TABLES = ("summary", "beats", "mice", "published_all", "published_stats")
+RESULT_TABLES = ("beats", "trace")
+FAILURES = "failures.csv"
+
+POLL_S, LONGEST_POLL_S = 1.0, 15.0
+TABLES_EVERY_S = 30.0
+_FETCHERS = 2
+_UNFINISHED = ("queued", "running")
+_GONE = ("removed", "cancelled")
+_OF_ONE_FILE = (400, 409, 413, 415, 422)
+"""Statuses that are about the file that was sent; others would come again with the next."""
+
+
+class StudyStateError(Exception):
+    """The folder of results belongs to another study."""
+
+
+class Stopped(Exception):
+    """The user wants no more."""
+
+
+@dataclass(frozen=True)
+class StudyOptions:
+    """What holds for a whole study."""
+
+    name: str
+    profile: str = "robust"
+    body_mass_g: float | None = None
+    figures: bool = True
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A file without a result, and why."""
+
+    file_name: str
+    code: str
+    detail: str
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a run is, in files."""
+
+    total: int
+    sent: int
+    ended: int
+    fetched: int
+
+
+class StudyRun:
+    """Takes a folder through a service, and its results into another folder.
+
+    What was done is remembered by the service, which knows every file by its bytes, and by the
+    results on disk: a run that was stopped goes on where it was.
+
+    Parameters
+    ----------
+    client : Client
+    server : str or None
+        What the results are remembered to come from; None for this machine.
+    folder : StudyFolder
+    out : Path
+        Made if it is missing.
+    options : StudyOptions
+    uploads : int
+        Files that are sent at once.
+    stop : threading.Event
+        Set by whoever wants the run to end early.
+    tell : callable
+        Told how far it is, again and again.
+    """
+
+    def __init__(
+        self,
+        client: Client,
+        server: str | None,
+        folder: StudyFolder,
+        out: Path,
+        options: StudyOptions,
+        *,
+        uploads: int,
+        stop: threading.Event,
+        tell: Callable[[Progress], None],
+    ) -> None:
+        self._client = client
+        self._server = server
+        self._folder = folder
+        self._out = out
+        self._options = options
+        self._uploads = uploads
+        self._stop = stop
+        self._tell = tell
+        self._sent = 0
+        self._refused: dict[str, Failure] = {}
+        self._lock = threading.Lock()
+
+    def run(self) -> Sequence[Failure]:
+        """Do all that is left to do.
+
+        Returns
+        -------
+        sequence of Failure
+            The files that have no result, of all runs together; also in ``failures.csv``.
+
+        Raises
+        ------
+        ServiceError
+            The service cannot be reached, or lets nobody in, or has no room.
+        StudyStateError
+        Stopped
+        OSError
+            The results cannot be written.
+        """
+        self._out.mkdir(parents=True, exist_ok=True)
+        study = self._open_study()
+        known = {entry["file_name"]: entry for entry in self._client.files(study["id"])}
+        self._forget(known)
+        with (
+            ThreadPoolExecutor(self._uploads, "upload") as senders,
+            ThreadPoolExecutor(_FETCHERS, "fetch") as fetchers,
+        ):
+            try:
+                sending = [
+                    senders.submit(self._send, study, file, known.get(file.name))
+                    for file in self._folder.files
+                ]
+                entries = self._fetch_until_done(study, sending, fetchers)
+            except BaseException:
+                self._stop.set()
+                senders.shutdown(wait=False, cancel_futures=True)
+                fetchers.shutdown(wait=False, cancel_futures=True)
+                raise
+        self._write_tables(study)
+        failures = self._failures(entries)
+        self._write_failures(failures)
+        return failures
+
+    def _open_study(self) -> Json:
+        state = self._out / STATE
+        if state.exists():
+            known = json.loads(state.read_text(encoding="utf-8"))
+            if known["server"] != self._server:
+                there = known["server"] or "this machine"
+                raise StudyStateError(
+                    f"{self._out} holds results of {there}; say with --out where others go."
+                )
+            try:
+                study = self._client.study(known["id"])
+            except ServiceError as error:
+                if error.code != "not_found":
+                    raise
+            else:
+                self._check(study)
+                return study
+        study = self._client.create_study(
+            self._options.name,
+            body_mass_g=self._options.body_mass_g,
+            profile=self._options.profile,
+            figures=self._options.figures,
+        )
+        text = json.dumps({"server": self._server, "id": study["id"], "name": study["name"]})
+        _write(state, text)
+        return study
+
+    def _check(self, study: Json) -> None:
+        for name in ("profile", "body_mass_g"):
+            if study[name] != getattr(self._options, name):
+                raise StudyStateError(
+                    f"{self._out} holds results with {name} {study[name]}; say with --out where "
+                    "those with another go."
+                )
+
+    def _forget(self, known: Mapping[str, Json]) -> None:
+        """Take out of the study what has no result and is no longer in the folder."""
+        for name in known.keys() - {file.name for file in self._folder.files}:
+            if known[name]["status"] in ("failed", *_GONE):
+                self._client.remove_file(known[name]["links"]["self"])
+
+    def _send(self, study: Json, file: LocalFile, known: Json | None) -> None:
+        if self._stop.is_set():
+            raise Stopped
+        try:
+            if known is not None and self._is_there(study, file, known):
+                pass
+            else:
+                if known is not None and known["sha256"] != file.sha256:
+                    self._client.remove_file(known["links"]["self"])  # the file has changed
+                sample = vars(file.sample)
+                self._client.add_file(study["id"], file.path, file_name=file.name, **sample)
+        except ServiceError as error:
+            if error.status not in _OF_ONE_FILE:
+                raise
+            self._refuse(file.name, error.code or "refused", error.detail)
+        except OSError as error:
+            self._refuse(file.name, "unreadable", f"It cannot be read: {error.strerror}.")
+        with self._lock:
+            self._sent += 1
+
+    def _is_there(self, study: Json, file: LocalFile, known: Json) -> bool:
+        mass_g = file.sample.body_mass_g
+        expected = vars(file.sample) | {
+            "body_mass_g": study["body_mass_g"] if mass_g is None else mass_g
+        }
+        return (
+            known["status"] not in _GONE
+            and all(known[name] == value for name, value in expected.items())
+            and known["size_bytes"] == file.path.stat().st_size
+            and known["sha256"] == file.sha256
+        )
+
+    def _refuse(self, name: str, code: str, detail: str) -> None:
+        with self._lock:
+            self._refused[name] = Failure(name, code, detail)
+
+    def _fetch_until_done(
+        self, study: Json, sending: Sequence[Future[None]], fetchers: ThreadPoolExecutor
+    ) -> Mapping[str, Json]:
+        fetching: dict[str, Future[None]] = {}
+        written_at, written_for = monotonic(), 0
+        ours = {file.name for file in self._folder.files}
+        while True:
+            all_sent = all(future.done() for future in sending)
+            began = monotonic()
+            entries = {e["file_name"]: e for e in self._client.files(study["id"])}
+            # a long list is asked for less often, so that looking is not most of the work
+            pause_s = min(max(POLL_S, 5 * (monotonic() - began)), LONGEST_POLL_S)
+            for future in (*sending, *fetching.values()):
+                if future.done():
+                    future.result()  # raises what went wrong
+            for entry in entries.values():
+                id = entry["analysis_id"]
+                if entry["status"] == "succeeded" and id not in fetching:
+                    fetching[id] = fetchers.submit(self._fetch, entry)
+            ended = {n for n, e in entries.items() if e["status"] not in _UNFINISHED}
+            fetched = sum(future.done() for future in fetching.values())
+            gone = len(self._refused.keys() - ended)
+            self._tell(Progress(len(ours), self._sent, len(ended & ours) + gone, fetched))
+            if all_sent and len(ended) == len(entries) and fetched == len(fetching):
+                return entries
+            if fetched > written_for and monotonic() - written_at > TABLES_EVERY_S:
+                self._write_tables(study)
+                written_at, written_for = monotonic(), fetched
+            if self._stop.wait(pause_s):
+                raise Stopped
+
+    def _fetch(self, entry: Json) -> None:
+        """Fetch the result of a file, unless it is there; what says so is written last."""
+        if self._stop.is_set():
+            raise Stopped
+        folder = self._out / RECORDINGS / entry["file_name"]
+        complete = folder / "analysis.json"
+        if complete.exists():
+            if json.loads(complete.read_text(encoding="utf-8"))["id"] == entry["analysis_id"]:
+                return
+            complete.unlink()
+        try:
+            analysis = self._client.analysis(entry["analysis_id"])
+            for name in RESULT_TABLES:
+                self._client.download(analysis["links"][f"{name}_csv"], folder / f"{name}.csv")
+            if self._options.figures:
+                for name, link in analysis["links"]["figures"].items():
+                    self._client.download(link, folder / f"{name}.png")
+        except ServiceError as error:
+            if error.status not in (404, 500):
+                raise
+            self._refuse(entry["file_name"], error.code or "not_fetched", error.detail)
+            return
+        _write(complete, json.dumps(analysis, indent=2))
+
+    def _write_tables(self, study: Json) -> None:
+        for name in TABLES:
+            self._client.download(study["links"][f"{name}_csv"], self._out / f"{name}.csv")
+        self._client.download(study["links"]["overview_png"], self._out / "overview.png")
+
+    def _failures(self, entries: Mapping[str, Json]) -> Sequence[Failure]:
+        failures = [
+            Failure(name, "not_found", "The sample sheet names it, and the folder lacks it.")
+            for name in self._folder.missing
+        ]
+        failures += self._refused.values()
+        for name, entry in entries.items():
+            if entry["status"] != "succeeded" and name not in self._refused:
+                error = entry["error"] or {
+                    "code": entry["status"],
+                    "detail": f"Its analysis was {entry['status']}.",
+                }
+                failures.append(Failure(name, error["code"], error["detail"]))
+        return sorted(failures, key=lambda failure: failure.file_name)
+
+    def _write_failures(self, failures: Sequence[Failure]) -> None:
+        with (self._out / FAILURES).open("w", encoding="utf-8", newline="") as stream:
+            writer = csv.writer(stream)
+            writer.writerow(("file_name", "code", "detail"))
+            writer.writerows((f.file_name, f.code, f.detail) for f in failures)
+
+
+def _write(path: Path, text: str) -> None:
+    """Write a file whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f".{path.name}.part")
+    part.write_text(text, encoding="utf-8")
+    part.replace(path)
