@@ -8,7 +8,7 @@ import pytest
 
 from app.api import examples
 from app.api.problems import CATALOGUE
-from app.api.schemas import AnalysisOut, ModelsOut, PageOut
+from app.api.schemas import AnalysisOut, ModelsOut, PageOut, UsageOut
 from app.output import tables
 from app.output.published_tables import published_all_csv, published_stats_csv
 from tests.api.conftest import Serve, post_raw
@@ -27,6 +27,7 @@ ENDPOINTS = {
     ("get", "/v1/analyses/{id}/trace.csv"),
     ("get", "/v1/analyses/{id}/published_all.csv"),
     ("get", "/v1/analyses/{id}/published_stats.csv"),
+    ("get", "/v1/usage"),
     ("get", "/v1/models"),
     ("get", "/health/live"),
     ("get", "/health/ready"),
@@ -103,6 +104,7 @@ def test_examples_are_analyses(example: dict[str, Any]) -> None:
 def test_examples_of_pages_and_models() -> None:
     PageOut.model_validate(examples.PAGE)
     assert ModelsOut.model_validate(examples.MODELS).model_dump() == examples.MODELS
+    assert UsageOut.model_validate(examples.USAGE).model_dump() == examples.USAGE
 
 
 async def test_the_example_has_the_answers_keys(client: httpx.AsyncClient) -> None:
