@@ -14,8 +14,8 @@ _CLASSIFIER_KEYS = ("quality_auc", "good_windows_kept", "bad_windows_dropped", "
 def write_cards(
     manifest: dict[str, Any],
     accuracy: dict[str, Any],
-    compared: dict[int, dict[str, Any]],
-    chosen: int,
+    compared: dict[str, dict[str, Any]],
+    chosen: str,
     folder: Path,
 ) -> None:
     """Put the accuracy into ``manifest`` and write the cards, ``folder/README.md``."""
@@ -43,7 +43,7 @@ def write_cards(
     (folder / "README.md").write_text(text, "utf-8")
 
 
-def _seed_rows(compared: dict[int, dict[str, Any]], chosen: int) -> list[str]:
+def _seed_rows(compared: dict[str, dict[str, Any]], chosen: str) -> list[str]:
     names = [name for name in compared[chosen] if name != "ranking_auc"]
     rows = [f"| seed | {' | '.join(names)} |", "| --- |" + " --- |" * len(names)]
     for seed, scores in compared.items():

@@ -5,7 +5,8 @@
 Simulates the training set, trains a pair of networks from each of several seeds, calibrates and
 compares the pairs on simulated recordings set aside for that, and writes the better pair, its
 manifest and its cards with its scores on recordings that served no choice (and on real ones where
-``ECHO2PHENO_REFERENCE_DATA`` is set). Interrupted, it goes on where it stopped.
+``ECHO2PHENO_REFERENCE_DATA`` is set). Interrupted, it goes on where it stopped. With ``--start``
+the networks of a folder are trained on instead, where the simulator has changed a little.
 """
 
 import argparse
@@ -49,27 +50,45 @@ def main() -> None:
     cli.add_argument("--threads", type=int, default=1)
     cli.add_argument("--compiled", action="store_true", help="faster; needs a C++ compiler")
     cli.add_argument("--seeds", type=int, nargs="+", default=[1, 2])
+    cli.add_argument("--start", type=Path, help="networks to go on from; otherwise from nothing")
     args = cli.parse_args()
 
     data = args.work / "data"
     write_shards(data, 0, args.recordings, os.cpu_count() or 1)
-    compared = {}
+    compared: dict[str, dict[str, Any]] = {}
     for seed in args.seeds:
         how = {"seed": seed, "threads": args.threads, "compiled": args.compiled}
+        how["start"] = args.start
         segmenter = train("segmenter", data, args.work, steps=args.segmenter_steps, **how)
         classifier = train("classifier", data, args.work, steps=args.classifier_steps, **how)
         folder = candidate(args.work, seed)
         difference = export(segmenter, classifier, folder, args.version)
         print(f"Seed {seed}: ONNX Runtime and torch differ by at most {difference:.2g}.")
-        compared[seed] = compare(folder, args.choice_recordings)
-        print(f"Seed {seed}: {compared[seed]}")
-    chosen = min(compared, key=lambda seed: compared[seed]["lvid_d_error_pct"])
+        if args.start:
+            say_start(folder, args.start)
+        compared[str(seed)] = compare(folder, args.choice_recordings)
+        print(f"Seed {seed}: {compared[str(seed)]}")
+    chosen = min(compared, key=lambda name: compared[name]["lvid_d_error_pct"])
+    if args.start:
+        before = shutil.copytree(args.start, candidate(args.work, "start"), dirs_exist_ok=True)
+        compared["start"] = compare(before, args.choice_recordings)
     publish(candidate(args.work, chosen), args.out, compared, chosen, args.evaluation_recordings)
 
 
-def candidate(work: Path, seed: int) -> Path:
+def candidate(work: Path, name: str | int) -> Path:
     """Folder of the pair of networks that a seed led to."""
-    return work / f"candidate-{seed}"
+    return work / f"candidate-{name}"
+
+
+def say_start(folder: Path, start: Path) -> None:
+    """Say in a manifest which networks the training went on from."""
+    path = folder / "manifest.json"
+    manifest, before = (json.loads((f / path.name).read_text("utf-8")) for f in (folder, start))
+    for role in ("segmenter", "classifier"):
+        manifest[role]["started_from"] = {
+            key: before[role][key] for key in ("name", "version", "sha256")
+        }
+    path.write_text(json.dumps(manifest, indent=2) + "\n", "utf-8")
 
 
 def compare(folder: Path, recordings: int) -> dict[str, Any]:
@@ -92,7 +111,7 @@ def _at(scores: Any, keys: tuple[str, ...]) -> float:
 
 
 def publish(
-    folder: Path, out: Path, compared: dict[int, dict[str, Any]], chosen: int, recordings: int
+    folder: Path, out: Path, compared: dict[str, dict[str, Any]], chosen: str, recordings: int
 ) -> None:
     """Evaluate a pair of networks, and write it into ``out`` with what is known of it."""
     networks: Networks = load_networks(folder, threads=1)

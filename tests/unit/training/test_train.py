@@ -2,13 +2,23 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
-from app.pipeline.networks import check_known_answer, load_networks
+from app.pipeline.networks import (
+    check_known_answer,
+    find_borders,
+    judge_quality,
+    known_window,
+    load_networks,
+)
 from models.training import dataset, train
 from models.training.architecture import BorderSegmenter
-from models.training.export import export
+from models.training.export import averaged, export
+from models.training.start import start_from
+
+SHIPPED = Path(__file__).parents[3] / "models"
 
 
 @pytest.fixture(scope="module")
@@ -75,3 +85,26 @@ def test_the_segmenter_knows_the_scale_it_is_told() -> None:
     with torch.inference_mode():
         small, large = (network(window, torch.tensor([mm]))[0] for mm in (0.02, 0.05))
     assert not torch.allclose(small, large)
+
+
+@pytest.mark.parametrize("task", ["segmenter", "classifier"])
+def test_training_goes_on_from_what_a_file_holds(task: str, shards: Path, tmp_path: Path) -> None:
+    path = train.train(task, shards, tmp_path, steps=1, seed=1, batch_size=2, start=SHIPPED)
+    network = averaged(train.TASKS[task][0](), path)
+    shipped = load_networks(SHIPPED, threads=1)
+    window = known_window()[None]
+    with torch.inference_mode():
+        tensor = torch.from_numpy(window[:, None])
+        if task == "segmenter":
+            answer = network(tensor, torch.tensor([0.0277]))[0].numpy()
+            before = find_borders(shipped, window, 0.0277)[0]
+        else:
+            answer = torch.sigmoid(network(tensor)).numpy()
+            before = judge_quality(shipped, window)
+    # one step at a rate that is still warming up moves the average hardly at all
+    assert np.abs(answer - before).max() < 0.02 * np.ptp(before) + 1e-3
+
+
+def test_a_file_of_another_network_is_no_start() -> None:
+    with pytest.raises(ValueError, match="other layers"):
+        start_from(BorderSegmenter(), SHIPPED / "classifier.onnx")
