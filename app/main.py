@@ -11,17 +11,17 @@ from fastapi.routing import APIRoute
 from fastapi_offline import FastAPIOffline
 
 from app import __version__
-from app.api import analyses, artefacts, health, studies, study_files, study_uploads, usage
+from app.api import analyses, artefacts, health, studies, study_files, study_uploads
 from app.api.access import AccessControl
 from app.api.documentation import DESCRIPTION, describe_with
 from app.api.edge import Edge
 from app.api.exchange import Pace
 from app.api.problems import HANDLERS
 from app.api.service import DrawOverview, Service
+from app.jobs.expiry import expiring
 from app.jobs.intake import Intake
 from app.jobs.queue import InProcessQueue
 from app.jobs.render import Draw, Renderer
-from app.jobs.retention import Retention, retaining
 from app.jobs.runner import Analyse, Runner
 from app.jobs.studies import Studies
 from app.keys import KeyRing
@@ -120,8 +120,7 @@ def create_app(
             upload_slots=Semaphore(settings.max_uploads_at_once),
         )
         intake.recover()
-        retention = Retention(settings.results_expire_after_h, settings.max_stored_bytes)
-        async with retaining(retention, intake):
+        async with expiring(intake.expire, settings.results_expire_after_h):
             yield
         # Where a server has drained the queue before, both come to rest at once.
         grace_s = settings.shutdown_grace_s
@@ -141,7 +140,7 @@ def create_app(
         exception_handlers=dict(HANDLERS.items()),
         generate_unique_id_function=_operation_id,
     )
-    for part in (analyses, artefacts, studies, study_uploads, study_files, health, usage):
+    for part in (analyses, artefacts, studies, study_uploads, study_files, health):
         app.include_router(part.router)
     app.add_middleware(AccessControl, settings=settings, keys=keys)
     app.add_middleware(  # the last one added is the outermost

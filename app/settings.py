@@ -183,12 +183,6 @@ class Settings(BaseSettings):
         allow_inf_nan=False,
         description="Hours after which a finished analysis is removed with its files.",
     )
-    max_stored_bytes: int | None = Field(
-        None,
-        gt=0,
-        description="Most bytes that recordings and results may take; beyond, the analyses that "
-        "ended first are removed with their files.",
-    )
     log_level: Annotated[
         Literal["DEBUG", "INFO", "WARNING", "ERROR"],
         Field(description="Least severe log lines to write."),
@@ -212,7 +206,7 @@ class Settings(BaseSettings):
             ip_network(proxy)  # a ValueError of its own says what is wrong
         return ",".join(proxies)
 
-    @field_validator("keys_file", "results_expire_after_h", "max_stored_bytes", mode="before")
+    @field_validator("keys_file", "results_expire_after_h", mode="before")
     @classmethod
     def _read_empty_as_unset(cls, value: object) -> object:
         return None if value == "" else value

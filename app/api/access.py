@@ -75,17 +75,6 @@ class Caller:
         if self.role == "read-all":
             raise Problem("forbidden", "This key reads analyses; it neither sends nor removes any.")
 
-    def require_admin(self) -> None:
-        """Refuse a caller who does not look after the service.
-
-        Raises
-        ------
-        Problem
-            ``forbidden``.
-        """
-        if self.role != "admin":
-            raise Problem("forbidden", "Only a key with the role 'admin' may see this.")
-
 
 def _caller(request: Request) -> Caller:
     return cast(Caller, request.scope[_STATE])

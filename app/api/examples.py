@@ -188,20 +188,6 @@ PUBLISHED_STATS_CSV = (
     "max_diastole,max_systole,max_heartrate,min_diastole,min_systole,min_heartrate\n"
     "mouse_0412.dcm,2.7,1.1,717.0,2.7,1.1,717.0,2.9,1.26,741.0,2.5,0.94,693.0\n"
 )
-USAGE: dict[str, Any] = {
-    "analyses": {"queued": 3, "running": 2, "succeeded": 1204, "failed": 11, "cancelled": 0},
-    "callers": [
-        {"name": "anna", "analyses": 1200, "sent_bytes": 18_874_368_000},
-        {"name": None, "analyses": 20, "sent_bytes": 314_572_800},
-    ],
-    "stored": {
-        "uploads_bytes": 78_643_200,
-        "results_bytes": 4_294_967_296,
-        "records_bytes": 1_900_544,
-        "free_bytes": 214_748_364_800,
-    },
-    "retention": {"results_expire_after_h": 720.0, "max_stored_bytes": None},
-}
 METRICS = (
     "# HELP echo2pheno_analyses_total Analyses ended, by outcome.\n"
     "# TYPE echo2pheno_analyses_total counter\n"

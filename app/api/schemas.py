@@ -234,39 +234,6 @@ class ModelsOut(_Wire):
     segmenter: LoadedNetworkOut
 
 
-class CallerUsageOut(_Wire):
-    """What came in with one key; what came in without any, or with a key that is gone, in one."""
-
-    name: str | None = Field(description="Of the key; null without one, or where it is gone.")
-    analyses: int
-    sent_bytes: int = Field(description="Sum of the recordings' sizes as they were sent.")
-
-
-class StoredOut(_Wire):
-    """Bytes in the data folder, and those that its disk has left."""
-
-    uploads_bytes: int
-    results_bytes: int
-    records_bytes: int
-    free_bytes: int
-
-
-class RetentionOut(_Wire):
-    """What is removed by itself; null where nothing is."""
-
-    results_expire_after_h: float | None
-    max_stored_bytes: int | None
-
-
-class UsageOut(_Wire):
-    """What the service holds, and for whom."""
-
-    analyses: dict[str, int] = Field(description="Analyses by status.")
-    callers: list[CallerUsageOut]
-    stored: StoredOut
-    retention: RetentionOut
-
-
 class HealthOut(_Wire):
     """That the service is there."""
 

@@ -174,28 +174,6 @@ class Intake:
             logger.info("results expired", extra={"analyses": removed})
         return removed
 
-    def shrink(self, max_bytes: int) -> int:
-        """Remove analyses that have ended, the oldest first, until the rest takes less; how many.
-
-        Parameters
-        ----------
-        max_bytes : int
-            What recordings and results may take. Those of unfinished analyses count, and stay.
-        """
-        usage = self.files.usage()
-        excess = usage.uploads_bytes + usage.results_bytes - max_bytes
-        removed = 0
-        for id in self.records.finished() if excess > 0 else ():
-            if excess <= 0:
-                break
-            size = self.files.size_bytes(id)
-            if self._remove_finished(id):
-                excess -= size
-                removed += 1
-        if removed:
-            logger.info("oldest results removed for room", extra={"analyses": removed})
-        return removed
-
     def _remove_finished(self, id: str) -> bool:
         if not self.records.remove(id):
             return False

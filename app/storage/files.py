@@ -5,22 +5,11 @@ import os
 import shutil
 import tempfile
 from collections.abc import Callable, Collection
-from dataclasses import dataclass
 from pathlib import Path
 
 
 class StoreInUseError(Exception):
     """Another service works in this data folder."""
-
-
-@dataclass(frozen=True)
-class Usage:
-    """Bytes of the data folder, by what they are, and those that the disk has left."""
-
-    uploads_bytes: int
-    results_bytes: int
-    records_bytes: int
-    free_bytes: int
 
 
 class Files:
@@ -172,19 +161,6 @@ class Files:
             if path.name not in results:
                 _delete(path)
 
-    def size_bytes(self, id: str) -> int:
-        """Bytes that an analysis takes on disk: its recording and its result."""
-        return _size_bytes(self.upload(id)) + _size_bytes(self.result(id))
-
-    def usage(self) -> Usage:
-        """Say what the data folder takes, and what is left."""
-        return Usage(
-            uploads_bytes=_size_bytes(self._uploads),
-            results_bytes=_size_bytes(self._analyses),
-            records_bytes=sum(map(_size_bytes, self.root.glob(f"{self.records_path.name}*"))),
-            free_bytes=shutil.disk_usage(self.root).free,
-        )
-
     def check_writable(self) -> None:
         """Raise OSError where no file can be written."""
         with tempfile.TemporaryFile(dir=self._tmp) as stream:
@@ -197,17 +173,6 @@ def _delete(path: Path) -> None:
         shutil.rmtree(path, ignore_errors=True)
     else:
         path.unlink(missing_ok=True)
-
-
-def _size_bytes(path: Path) -> int:
-    """Bytes of a file, or of all in a folder; what is removed meanwhile counts nothing."""
-    try:
-        if not path.is_dir():
-            return path.stat().st_size
-        with os.scandir(path) as entries:
-            return sum(_size_bytes(Path(entry.path)) for entry in entries)
-    except FileNotFoundError:
-        return 0
 
 
 def _sync(path: Path) -> None:

@@ -16,7 +16,6 @@ from sqlalchemy import (
     create_engine,
     delete,
     event,
-    func,
     insert,
     select,
     text,
@@ -33,7 +32,6 @@ from app.storage.schema import (
     Request,
     SentKey,
     Status,
-    Tally,
     analyses,
     idempotency_keys,
 )
@@ -207,24 +205,6 @@ class Records:
         )
         with self._engine.connect() as connection:
             return connection.execute(query.order_by(analyses.c.number)).scalars().all()
-
-    def finished(self) -> Sequence[str]:
-        """Give the ids of the analyses that have ended, those that ended first before others."""
-        query = select(analyses.c.id).where(analyses.c.status.not_in(UNFINISHED))
-        with self._engine.connect() as connection:
-            order = (analyses.c.finished_at, analyses.c.number)
-            return connection.execute(query.order_by(*order)).scalars().all()
-
-    def tally(self) -> Sequence[Tally]:
-        """Count the analyses by owner and status."""
-        columns = (analyses.c.owner, analyses.c.status)
-        query = select(
-            *columns,
-            func.count().label("analyses"),
-            func.sum(analyses.c.size_bytes).label("sent_bytes"),
-        ).group_by(*columns)
-        with self._engine.connect() as connection:
-            return [Tally(**row) for row in connection.execute(query).mappings()]
 
     def ids(self) -> set[str]:
         """Give the ids of all analyses."""

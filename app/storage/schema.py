@@ -172,13 +172,3 @@ class Record:
     @property
     def finished(self) -> bool:
         return self.status not in UNFINISHED
-
-
-@dataclass(frozen=True)
-class Tally:
-    """How many analyses of an owner are in a state, and how large their recordings were."""
-
-    owner: str | None
-    status: Status
-    analyses: int
-    sent_bytes: int

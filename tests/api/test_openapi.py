@@ -8,7 +8,7 @@ import pytest
 
 from app.api import examples, study_examples
 from app.api.problems import CATALOGUE
-from app.api.schemas import AnalysisOut, ModelsOut, PageOut, UsageOut
+from app.api.schemas import AnalysisOut, ModelsOut, PageOut
 from app.api.study_schemas import AddedOut, EntriesOut, EntryOut, StudyInFullOut, StudyPageOut
 from app.output import tables
 from app.output.published_tables import published_all_csv, published_stats_csv
@@ -43,7 +43,6 @@ ENDPOINTS = {
     ("get", "/v1/studies/{id}/published_stats.csv"),
     ("get", "/v1/studies/{id}/overview.png"),
     ("get", "/v1/studies/{id}/archive.zip"),
-    ("get", "/v1/usage"),
     ("get", "/v1/models"),
     ("get", "/health/live"),
     ("get", "/health/ready"),
@@ -120,7 +119,6 @@ def test_examples_are_analyses(example: dict[str, Any]) -> None:
 def test_examples_of_pages_and_models() -> None:
     PageOut.model_validate(examples.PAGE)
     assert ModelsOut.model_validate(examples.MODELS).model_dump() == examples.MODELS
-    assert UsageOut.model_validate(examples.USAGE).model_dump() == examples.USAGE
 
 
 def test_examples_of_studies() -> None:

@@ -7,7 +7,7 @@ import anyio
 import httpx
 import pytest
 
-from app.jobs import retention
+from app.jobs import expiry
 from tests.api.conftest import GOOD, Core, Serve, post_raw, until
 
 pytestmark = pytest.mark.anyio
@@ -91,78 +91,32 @@ async def test_what_ended_long_ago_is_removed_with_its_files(serve, settings, co
         assert (await post_raw(client)).status_code == 201, "what expired can be sent again"
 
 
-async def stored_bytes(data_dir: Path) -> int:
-    folders = (data_dir / "uploads", data_dir / "analyses")
-    return sum(p.stat().st_size for f in folders for p in f.rglob("*") if p.is_file())
-
-
-async def test_the_oldest_go_where_there_is_too_much(serve, settings, core: Core) -> None:
-    async with serve(keep_uploads=True) as client:
-        intake = client._transport.app.state.service.intake
-        ids = [
-            (await post_raw(client, GOOD + bytes([n]) * 1000, figures=False)).json()["id"]
-            for n in range(4)
-        ]
-        bad = GOOD + b" pixels:too_short"
-        failed = (await post_raw(client, bad, ASYNC)).json()["id"]
-        await until(client, failed, "failed")
-        core.open.clear()
-        core.started.clear()
-        running = (await post_raw(client, GOOD + b"7" * 100_000, ASYNC)).json()["id"]
-        await anyio.to_thread.run_sync(core.started.wait)
-        before = await stored_bytes(settings.data_dir)
-        one = intake.files.size_bytes(ids[0])
-        assert one > 1000
-
-        assert intake.shrink(before) == 0
-        assert intake.shrink(before - one - 1) == 2, "whole analyses, no more than needed"
-        left = {item["id"] for item in (await client.get("/v1/analyses")).json()["items"]}
-        assert left == {ids[2], ids[3], failed, running}
-        assert await stored_bytes(settings.data_dir) <= before - one - 1
-        assert intake.shrink(1) == 3, "all that have ended; never what is unfinished"
-        assert uploads(settings.data_dir) == {running}
-        core.open.set()
-        await until(client, running, "succeeded")
-
-
-@pytest.mark.parametrize(
-    ("after_h", "max_bytes", "pause_s"),
-    [(None, None, None), (1e-9, None, 1.0), (1000.0, None, 600.0), (None, 1, 60.0), (0.1, 1, 18.0)],
-)
-def test_how_often_it_is_looked_at(after_h, max_bytes, pause_s) -> None:
-    assert retention.Retention(after_h, max_bytes).pause_s == pytest.approx(pause_s)
-
-
 async def test_nothing_expires_by_default(client: httpx.AsyncClient) -> None:
     id = (await post_raw(client)).json()["id"]
-    intake = client._transport.app.state.service.intake
-    async with retention.retaining(retention.Retention(None, None), intake):
+    async with expiry.expiring(client._transport.app.state.service.intake.expire, None):
         await anyio.sleep(0.05)
     assert (await client.get(f"/v1/analyses/{id}")).status_code == 200
 
 
-@pytest.mark.parametrize("limit", [{"results_expire_after_h": 1e-9}, {"max_stored_bytes": 1}])
-async def test_it_goes_by_itself_while_the_service_runs(serve: Serve, monkeypatch, limit) -> None:
-    monkeypatch.setattr(retention, "_SHORTEST_PAUSE_S", 0.01)
-    monkeypatch.setattr(retention, "_PAUSE_BY_SIZE_S", 0.01)
-    async with serve(**limit) as client:
+async def test_it_expires_by_itself_while_the_service_runs(serve: Serve, monkeypatch) -> None:
+    monkeypatch.setattr(expiry, "_SHORTEST_PAUSE_S", 0.01)
+    async with serve(results_expire_after_h=1e-9) as client:
         id = (await post_raw(client, headers=ASYNC)).json()["id"]
         while (await client.get(f"/v1/analyses/{id}")).status_code != 404:
             await anyio.sleep(0.01)
 
 
 async def test_a_store_that_fails_once_is_asked_again(monkeypatch, caplog) -> None:
-    monkeypatch.setattr(retention, "_SHORTEST_PAUSE_S", 0.01)
+    monkeypatch.setattr(expiry, "_SHORTEST_PAUSE_S", 0.01)
     asked, again = [], anyio.Event()
 
-    class Failing:
-        def expire(self, moment: datetime) -> int:
-            asked.append(moment)
-            if len(asked) == 1:
-                raise OSError(5, "Input/output error")
-            anyio.from_thread.run_sync(again.set)
-            return 0
+    def expire(moment: datetime) -> int:
+        asked.append(moment)
+        if len(asked) == 1:
+            raise OSError(5, "Input/output error")
+        anyio.from_thread.run_sync(again.set)
+        return 0
 
-    async with retention.retaining(retention.Retention(1e-9, None), Failing()):
+    async with expiry.expiring(expire, 1e-9):
         await again.wait()
     assert "could not be removed" in caplog.text
