@@ -11,7 +11,7 @@ from fastapi.routing import APIRoute
 from fastapi_offline import FastAPIOffline
 
 from app import __version__
-from app.api import analyses, artefacts, health
+from app.api import analyses, artefacts, events, health
 from app.api.access import AccessControl
 from app.api.documentation import DESCRIPTION, describe_with
 from app.api.edge import Edge
@@ -134,7 +134,7 @@ def create_app(
         exception_handlers=dict(HANDLERS.items()),
         generate_unique_id_function=_operation_id,
     )
-    for router in (analyses.router, artefacts.router, health.router):
+    for router in (analyses.router, events.router, artefacts.router, health.router):
         app.include_router(router)
     app.add_middleware(AccessControl, settings=settings, keys=keys)
     app.add_middleware(  # the last one added is the outermost

@@ -188,6 +188,11 @@ PUBLISHED_STATS_CSV = (
     "max_diastole,max_systole,max_heartrate,min_diastole,min_systole,min_heartrate\n"
     "mouse_0412.dcm,2.7,1.1,717.0,2.7,1.1,717.0,2.9,1.26,741.0,2.5,0.94,693.0\n"
 )
+EVENTS = (
+    f'event: progress\ndata: {{"id":"{ID}","status":"running",'
+    '"progress":{"stage":"segment","fraction":0.4},"error":null}\n\n'
+    f'event: end\ndata: {{"id":"{ID}","status":"succeeded","progress":null,"error":null}}\n\n'
+)
 METRICS = (
     "# HELP echo2pheno_analyses_total Analyses ended, by outcome.\n"
     "# TYPE echo2pheno_analyses_total counter\n"

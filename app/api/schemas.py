@@ -185,6 +185,15 @@ class ProgressOut(_Wire):
     fraction: float
 
 
+class EventOut(_Wire):
+    """The state of an analysis, as an event tells it; `progress` is null unless it runs."""
+
+    id: str
+    status: Literal["queued", "running", "succeeded", "failed", "cancelled"]
+    progress: ProgressOut | None
+    error: ErrorOut | None
+
+
 class AnalysisOut(_Wire):
     """One analysis, whatever its state."""
 

@@ -11,6 +11,7 @@ from time import monotonic
 from typing import Literal, Protocol
 
 from app.logs import request_id
+from app.pipeline.halt import Halt
 
 logger = logging.getLogger(__name__)
 
@@ -39,12 +40,30 @@ class Outcome:
 
 
 class Control:
-    """What a running job reports, and what it is told."""
+    """What a running job reports, and what it is told.
+
+    Attributes
+    ----------
+    progress : Progress or None
+    halt : Halt
+        Ends what the job is doing; whoever requests that has said before why.
+    """
 
     def __init__(self) -> None:
         self.progress: Progress | None = None
+        self.halt = Halt()
         self.cancelled = threading.Event()
         self.interrupted = threading.Event()
+
+    def cancel(self) -> None:
+        """Have the job end for good."""
+        self.cancelled.set()
+        self.halt.request()
+
+    def interrupt(self) -> None:
+        """Have the job end now, to run again later."""
+        self.interrupted.set()
+        self.halt.request()
 
 
 Run = Callable[[str, Control], Outcome | None]
@@ -71,6 +90,10 @@ class JobQueue(Protocol):
 
     async def wait(self, id: str, timeout_s: float | None = None) -> Outcome | None:
         """Wait until a job has ended; None after the time, or where the queue stopped first."""
+
+    @property
+    def stopped(self) -> bool:
+        """Whether nothing more is started."""
 
     def drain(self, grace_s: float) -> bool:
         """Start nothing more, let running jobs end, interrupt them after the grace.
@@ -130,6 +153,10 @@ class InProcessQueue:
     def running(self) -> int:
         return len(self._running)
 
+    @property
+    def stopped(self) -> bool:
+        return self._stop_at is not None
+
     def submit(self, id: str) -> None:
         job = _Job(id, request_id.get())
         with self._changed:
@@ -149,7 +176,7 @@ class InProcessQueue:
             job = self._jobs.get(id)
             if job is None:
                 return False
-            job.control.cancelled.set()
+            job.control.cancel()
             if job in self._waiting:
                 self._waiting.remove(job)
                 self._end(job, Outcome("cancelled"))
@@ -172,7 +199,7 @@ class InProcessQueue:
             self._changed.notify_all()
             if not self._rest(self._stop_at):
                 for id in self._running:
-                    self._jobs[id].control.interrupted.set()
+                    self._jobs[id].control.interrupt()
                 self._rest(self._stop_at + NOTICE_S)
             for id in self._running:
                 self._jobs[id].end(None)

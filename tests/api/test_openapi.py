@@ -20,6 +20,7 @@ ENDPOINTS = {
     ("post", "/v1/analyses"),
     ("get", "/v1/analyses"),
     ("get", "/v1/analyses/{id}"),
+    ("get", "/v1/analyses/{id}/events"),
     ("delete", "/v1/analyses/{id}"),
     ("get", "/v1/analyses/{id}/figures/{name}.png"),
     ("get", "/v1/analyses/{id}/beats.csv"),
