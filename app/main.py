@@ -19,7 +19,7 @@ from app.api.exchange import Pace
 from app.api.problems import HANDLERS
 from app.api.service import Service
 from app.jobs.expiry import expiring
-from app.jobs.intake import Intake
+from app.jobs.intake import Intake, Room
 from app.jobs.queue import InProcessQueue
 from app.jobs.render import Draw, Renderer
 from app.jobs.runner import Analyse, Runner
@@ -99,6 +99,7 @@ def create_app(
             },
             max_attempts=settings.max_attempts,
             keep_uploads=settings.keep_uploads,
+            room=Room(settings.max_queued, settings.max_queued_per_key, settings.min_free_bytes),
         )
         app.state.service = Service(
             settings=settings,

@@ -146,7 +146,22 @@ class Settings(BaseSettings):
         "after the next start.",
     )
     max_attempts: int = Field(
-        3, ge=1, description="How often an analysis is started again after the service died."
+        5,
+        ge=3,
+        description="How often an analysis is started before it is given up as what kills the "
+        "service.",
+    )
+    max_queued: int = Field(
+        1000,
+        ge=1,
+        description="Most analyses that wait for a worker: of those that a caller waits for, and "
+        "of all others, each.",
+    )
+    max_queued_per_key: int = Field(
+        500, ge=1, description="The same for one key, where keys are in use."
+    )
+    min_free_bytes: int = Field(
+        2**23, ge=0, description="What an upload has to leave free on the disk."
     )
     heart_rate_min_bpm: float = Field(
         MeasuringSettings().heart_rate_min_bpm, gt=0, description="Lowest plausible heart rate."

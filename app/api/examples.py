@@ -222,6 +222,7 @@ DETAILS: dict[str, str] = {
     "sweep_not_ordered": "The screens do not scroll: a bar overwrites them from left to right, and "
     "too much between them is missing to put them in order.",
     "too_short": "The recording holds 0.21 s of M-mode; at least 0.3 s are needed.",
+    "queue_full": "Too many analyses are waiting; try again in a moment.",
     "internal_error": "Something broke that is not your fault. Give the request_id to whoever "
     "runs the service.",
     "not_ready": "The service is stopping or not ready yet; try again in a moment.",

@@ -1,6 +1,5 @@
 """A body on its way to disk: hashed and counted as it arrives, never held in memory."""
 
-import errno
 import hashlib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -13,6 +12,7 @@ from python_multipart.multipart import parse_options_header
 from app.api.multipart import FORM_OVERHEAD_BYTES, FormReader
 from app.api.problems import Problem
 from app.jobs.intake import Upload
+from app.storage.errors import full_disk_noticed
 from app.storage.files import Files
 
 BLOCK_BYTES = 2**20
@@ -43,17 +43,14 @@ class Sink:
         Raises
         ------
         Problem
-            ``too_large``, or ``storage_full`` where the disk is.
+            ``too_large``.
+        StorageFullError
         """
         self.size += len(data)
         if self.size > self._limit:
             raise too_large(self._limit)
-        try:
+        with full_disk_noticed():
             self._stream.write(data)
-        except OSError as error:
-            if error.errno in (errno.ENOSPC, errno.EDQUOT):
-                raise Problem("storage_full", "There is no room left for the upload.") from None
-            raise
         self._hash.update(data)
 
     @property
@@ -89,6 +86,12 @@ def too_large(limit: int) -> Problem:
     return Problem("too_large", f"The recording is larger than the {limit:,} bytes accepted here.")
 
 
+def announced_bytes(request: Request) -> int:
+    """Give the size that a request says its body has; 0 where it does not say."""
+    length = request.headers.get("content-length", "")
+    return int(length) if length.isdigit() else 0
+
+
 def check_headers(request: Request, limit: int) -> str:
     """Refuse what the headers alone show, before the body is asked for.
 
@@ -118,8 +121,7 @@ def check_headers(request: Request, limit: int) -> str:
     if request.headers.get("content-encoding", "identity").lower() != "identity":
         raise Problem("unsupported_media_type", "Send the body without a Content-Encoding.")
     room = limit if media_type == DICOM else limit + FORM_OVERHEAD_BYTES
-    length = request.headers.get("content-length", "")
-    if length.isdigit() and int(length) > room:
+    if announced_bytes(request) > room:
         raise too_large(limit)
     return media_type
 
@@ -151,7 +153,8 @@ async def receive(
     Raises
     ------
     Problem
-        The body is too large or cannot be read, there is no room, or no slot is free.
+        The body is too large or cannot be read, or no slot is free.
+    StorageFullError
     """
     try:
         slots.acquire_nowait()
@@ -206,9 +209,5 @@ def _form_reader(request: Request, sink: Sink) -> FormReader:
 
 
 def _flush(stream: BinaryIO) -> None:
-    try:
+    with full_disk_noticed():
         stream.flush()
-    except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise Problem("storage_full", "There is no room left for the upload.") from None
-        raise

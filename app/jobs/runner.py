@@ -1,6 +1,5 @@
 """One job from start to end: analyse, store, record, and say how it ended."""
 
-import errno
 import logging
 import threading
 from collections.abc import Callable, Iterator
@@ -18,6 +17,7 @@ from app.pipeline.analysis import Stage
 from app.pipeline.errors import AnalysisCancelled, AnalysisTimedOut, RecordingError
 from app.pipeline.halt import Halt
 from app.pipeline.results import Analysis
+from app.storage.errors import StorageFullError
 from app.storage.files import Files
 from app.storage.records import Records
 from app.storage.schema import Record
@@ -77,8 +77,9 @@ class Runner:
             outcome = Outcome("failed", error.code, error.detail)
         except AnalysisTimedOut:
             outcome = Outcome("failed", "time_limit", self._time_limit_detail())
-        except OSError as error:
-            outcome = self._fault(id, error)
+        except StorageFullError:
+            detail = "There is no room left to store the result. Send the file again later."
+            outcome = Outcome("failed", "storage_full", detail)
         except Exception as error:
             outcome = self._fault(id, error)
         kept = self.keep_uploads and outcome.status != "cancelled"
@@ -152,8 +153,6 @@ class Runner:
         )
 
     def _fault(self, id: str, error: Exception) -> Outcome:
-        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
-            return Outcome("failed", "storage_full", "There is no room left to store the result.")
         logger.error(
             "analysis broke", exc_info=error, extra={"analysis_id": id, "outcome": "failed"}
         )

@@ -7,6 +7,8 @@ import tempfile
 from collections.abc import Callable, Collection
 from pathlib import Path
 
+from app.storage.errors import StorageFullError, full_disk_noticed
+
 
 class StoreInUseError(Exception):
     """Another service works in this data folder."""
@@ -56,7 +58,8 @@ class Files:
 
     def new_upload(self) -> Path:
         """Make an empty file for a body that is about to arrive."""
-        handle, name = tempfile.mkstemp(suffix=".part", dir=self._tmp)
+        with full_disk_noticed():
+            handle, name = tempfile.mkstemp(suffix=".part", dir=self._tmp)
         os.close(handle)
         return Path(name)
 
@@ -67,16 +70,18 @@ class Files:
     def keep_upload(self, part: Path, id: str) -> Path:
         """Move a complete upload to where its analysis looks for it."""
         target = self.upload(id)
-        part.replace(target)
+        with full_disk_noticed():
+            part.replace(target)
         return target
 
     def sync_upload(self, id: str) -> None:
         """Make sure that an upload survives a power cut; nothing where it is gone already."""
         try:
-            _sync(self.upload(id))
+            with full_disk_noticed():  # some file systems find room for it only now
+                _sync(self.upload(id))
+                _sync(self._uploads)
         except FileNotFoundError:
             return
-        _sync(self._uploads)
 
     def drop_upload(self, id: str) -> None:
         """Delete the recording of an analysis."""
@@ -103,13 +108,20 @@ class Files:
         -------
         Path
             The folder's place.
+
+        Raises
+        ------
+        StorageFullError
         """
         target = self.result(id)
-        with tempfile.TemporaryDirectory(dir=self._tmp, ignore_cleanup_errors=True) as folder:
+        with (
+            full_disk_noticed(),
+            tempfile.TemporaryDirectory(dir=self._tmp, ignore_cleanup_errors=True) as folder,
+        ):
             filled = Path(folder) / id
             filled.mkdir()
             write(filled)
-            for path in filled.rglob("*"):
+            for path in (*filled.rglob("*"), filled):
                 _sync(path)
             shutil.rmtree(target, ignore_errors=True)  # of an attempt that did not end
             filled.replace(target)
@@ -160,6 +172,11 @@ class Files:
         for path in self._analyses.iterdir():
             if path.name not in results:
                 _delete(path)
+
+    def check_room(self, needed_bytes: int) -> None:
+        """Raise `StorageFullError` where the disk has not this much room."""
+        if shutil.disk_usage(self.root).free < needed_bytes:
+            raise StorageFullError
 
     def check_writable(self) -> None:
         """Raise OSError where no file can be written."""
