@@ -11,14 +11,14 @@ from fastapi.routing import APIRoute
 from fastapi_offline import FastAPIOffline
 
 from app import __version__
-from app.api import analyses, artefacts, events, health
+from app.api import analyses, artefacts, events, health, usage
 from app.api.access import AccessControl
 from app.api.documentation import DESCRIPTION, describe_with
 from app.api.edge import Edge
 from app.api.exchange import Pace
 from app.api.problems import HANDLERS
 from app.api.service import Service
-from app.jobs.expiry import expiring
+from app.jobs.expiry import expiring, repeating
 from app.jobs.intake import Intake, Room
 from app.jobs.queue import InProcessQueue
 from app.jobs.render import Draw, Renderer
@@ -34,6 +34,9 @@ from app.settings import Settings
 from app.storage.files import Files
 from app.storage.records import Records
 from app.storage.serial import LAYOUT
+
+TIDY_EVERY_S = 30.0
+"""How often the data folder's size, and what was lost to the queue, are looked at."""
 
 
 def create_app(
@@ -115,7 +118,11 @@ def create_app(
             upload_slots=Semaphore(settings.max_uploads_at_once),
         )
         intake.recover()
-        async with expiring(intake.expire, settings.results_expire_after_h):
+        async with (
+            expiring(intake.expire, settings.results_expire_after_h),
+            repeating(partial(_shrink, intake, settings.results_max_bytes), TIDY_EVERY_S),
+            repeating(intake.take_up_stray, TIDY_EVERY_S),
+        ):
             yield
         # Where a server has drained the queue before, both come to rest at once.
         grace_s = settings.shutdown_grace_s
@@ -135,7 +142,7 @@ def create_app(
         exception_handlers=dict(HANDLERS.items()),
         generate_unique_id_function=_operation_id,
     )
-    for router in (analyses.router, events.router, artefacts.router, health.router):
+    for router in (analyses.router, events.router, artefacts.router, usage.router, health.router):
         app.include_router(router)
     app.add_middleware(AccessControl, settings=settings, keys=keys)
     app.add_middleware(  # the last one added is the outermost
@@ -152,6 +159,11 @@ def create_app(
     )
     describe_with(app, settings)
     return app
+
+
+def _shrink(intake: Intake, limit_bytes: int | None) -> None:
+    if limit_bytes is not None:
+        intake.shrink(limit_bytes)
 
 
 def _operation_id(route: APIRoute) -> str:

@@ -188,6 +188,12 @@ class Settings(BaseSettings):
         allow_inf_nan=False,
         description="Hours after which a finished analysis is removed with its files.",
     )
+    results_max_bytes: int | None = Field(
+        None,
+        gt=0,
+        description="Bytes that results and kept recordings may take together; beyond, the "
+        "analyses that finished first are removed.",
+    )
     log_level: Annotated[
         Literal["DEBUG", "INFO", "WARNING", "ERROR"],
         Field(description="Least severe log lines to write."),
@@ -211,7 +217,7 @@ class Settings(BaseSettings):
             ip_network(proxy)  # a ValueError of its own says what is wrong
         return ",".join(proxies)
 
-    @field_validator("keys_file", "results_expire_after_h", mode="before")
+    @field_validator("keys_file", "results_expire_after_h", "results_max_bytes", mode="before")
     @classmethod
     def _read_empty_as_unset(cls, value: object) -> object:
         return None if value == "" else value

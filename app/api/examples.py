@@ -154,6 +154,25 @@ MODELS: dict[str, Any] = {
     | {"trained_on": "simulated recordings", "accuracy": {"simulated_test": {"dice": 0.97}}},
 }
 
+USAGE: dict[str, Any] = {
+    "analyses": {"running": 2, "queued": 31, "succeeded": 812, "failed": 9},
+    "disk": {
+        "uploads_bytes": 2_614_605_312,
+        "results_bytes": 3_221_225_472,
+        "records_bytes": 1_048_576,
+        "free_bytes": 812_646_400_000,
+    },
+    "callers": [
+        {
+            "key_id": "4b1d0c52", "key_name": "anna",
+            "analyses": 854, "disk_bytes": 5_835_830_784,
+        }
+    ],
+    "retention": {
+        "results_expire_after_h": 720.0, "results_max_bytes": None, "keep_uploads": False,
+    },
+}  # fmt: skip
+
 BEATS_CSV = (
     "diastole_s,systole_s,lvid_d_mm,lvid_s_mm,heart_rate_bpm,lv_vol_d_ul,lv_vol_s_ul,"
     "ejection_fraction_pct,fractional_shortening_pct,quality,accepted,rejected_because\n"

@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import NamedTuple
 
@@ -251,6 +251,28 @@ class Intake:
         removed = sum(map(self._remove_finished, self.records.finished_before(moment)))
         if removed:
             logger.info("results expired", extra={"analyses": removed})
+        return removed
+
+    def shrink(self, limit_bytes: int) -> int:
+        """Remove the analyses that ended first, until what is on disk fits; how many.
+
+        Parameters
+        ----------
+        limit_bytes : int
+            For results and uploads together. The unfinished stay, even if they alone are more.
+        """
+        sizes = self.files.sizes_bytes()
+        too_many = sum(size.total for size in sizes.values()) - limit_bytes
+        removed = 0
+        for id in self.records.finished_before(datetime.max.replace(tzinfo=UTC)):
+            if too_many <= 0:
+                break
+            taken = sizes.get(id)
+            if taken is not None and self._remove_finished(id):
+                too_many -= taken.total
+                removed += 1
+        if removed:
+            logger.info("results removed for want of room", extra={"analyses": removed})
         return removed
 
     def _remove_finished(self, id: str) -> bool:

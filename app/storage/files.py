@@ -6,12 +6,24 @@ import shutil
 import tempfile
 from collections.abc import Callable, Collection
 from pathlib import Path
+from typing import NamedTuple
 
 from app.storage.errors import StorageFullError, full_disk_noticed
 
 
 class StoreInUseError(Exception):
     """Another service works in this data folder."""
+
+
+class Size(NamedTuple):
+    """What an analysis takes on disk, in bytes."""
+
+    upload: int
+    result: int
+
+    @property
+    def total(self) -> int:
+        return self.upload + self.result
 
 
 class Files:
@@ -173,6 +185,19 @@ class Files:
             if path.name not in results:
                 _delete(path)
 
+    def sizes_bytes(self) -> dict[str, Size]:
+        """Measure what every analysis takes, by its id."""
+        results = {path.name: _bytes_of(path) for path in self._analyses.iterdir()}
+        uploads = {path.stem: _bytes_of(path) for path in self._uploads.iterdir()}
+        return {
+            id: Size(upload=uploads.get(id, 0), result=results.get(id, 0))
+            for id in results.keys() | uploads.keys()
+        }
+
+    def records_bytes(self) -> int:
+        """Measure what the records take, with the log that belongs to them."""
+        return sum(_bytes_of(path) for path in self.root.glob(f"{self.records_path.name}*"))
+
     def check_room(self, needed_bytes: int) -> None:
         """Raise `StorageFullError` where the disk has not this much room."""
         if shutil.disk_usage(self.root).free < needed_bytes:
@@ -183,6 +208,16 @@ class Files:
         with tempfile.TemporaryFile(dir=self._tmp) as stream:
             stream.write(b"\0")
             stream.flush()
+
+
+def _bytes_of(path: Path) -> int:
+    """Sum up the files of a folder, or measure one file; what has just gone counts nothing."""
+    try:
+        if path.is_dir():
+            return sum(_bytes_of(inner) for inner in path.iterdir())
+        return path.stat().st_size
+    except FileNotFoundError:
+        return 0
 
 
 def _delete(path: Path) -> None:

@@ -6,7 +6,7 @@ statement that names the status it expects, so that a cancelled analysis cannot 
 
 import secrets
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -227,12 +227,25 @@ class Records:
             return connection.execute(query).scalar_one()
 
     def finished_before(self, moment: datetime) -> Sequence[str]:
-        """Give the ids of the analyses that had ended before a moment; unfinished ones never."""
+        """Give the ids of the analyses that had ended before a moment, the first to end first."""
         query = select(analyses.c.id).where(
             analyses.c.status.not_in(UNFINISHED), analyses.c.finished_at < moment
         )
         with self._engine.connect() as connection:
-            return connection.execute(query.order_by(analyses.c.number)).scalars().all()
+            ordered = query.order_by(analyses.c.finished_at, analyses.c.number)
+            return connection.execute(ordered).scalars().all()
+
+    def count_by_status(self) -> Mapping[Status, int]:
+        """Count the analyses in each state that any is in."""
+        query = select(analyses.c.status, func.count()).group_by(analyses.c.status)
+        with self._engine.connect() as connection:
+            return dict(connection.execute(query).tuples().all())
+
+    def owners(self) -> Mapping[str, str | None]:
+        """Give the owner of every analysis, by its id."""
+        query = select(analyses.c.id, analyses.c.owner)
+        with self._engine.connect() as connection:
+            return dict(connection.execute(query).tuples().all())
 
     def ids(self) -> set[str]:
         """Give the ids of all analyses."""

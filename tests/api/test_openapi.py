@@ -29,6 +29,7 @@ ENDPOINTS = {
     ("get", "/v1/analyses/{id}/published_all.csv"),
     ("get", "/v1/analyses/{id}/published_stats.csv"),
     ("get", "/v1/models"),
+    ("get", "/v1/usage"),
     ("get", "/health/live"),
     ("get", "/health/ready"),
     ("get", "/metrics"),
