@@ -239,13 +239,13 @@ class Records:
         """Count the analyses in each state that any is in."""
         query = select(analyses.c.status, func.count()).group_by(analyses.c.status)
         with self._engine.connect() as connection:
-            return dict(connection.execute(query).tuples().all())
+            return dict(connection.execute(query).all())
 
     def owners(self) -> Mapping[str, str | None]:
         """Give the owner of every analysis, by its id."""
         query = select(analyses.c.id, analyses.c.owner)
         with self._engine.connect() as connection:
-            return dict(connection.execute(query).tuples().all())
+            return dict(connection.execute(query).all())
 
     def ids(self) -> set[str]:
         """Give the ids of all analyses."""
