@@ -26,6 +26,7 @@ from pydicom.uid import (
 from app.pipeline.encapsulation import Fragment, read_screen
 from app.pipeline.errors import CorruptPixelData
 from app.pipeline.grey import PixelFormat, ToGrey, luma
+from app.pipeline.halt import Halt
 from app.pipeline.limits import Limits
 from app.pipeline.native_decoder import NativeDecoder
 from app.pipeline.results import Region
@@ -63,6 +64,7 @@ class EncodedScreens:
     format: PixelFormat
     screens: tuple[tuple[Fragment, ...], ...]
     limits: Limits
+    halt: Halt
 
     def regions(
         self, file: BinaryIO, region: Region, to_grey: ToGrey
@@ -74,6 +76,7 @@ class EncodedScreens:
                 try:
                     grey = decode(encoded)
                 except CorruptPixelData:
+                    self.halt.check()  # a decoder that was stopped answers as a damaged screen does
                     raise
                 except Exception as error:  # whatever hostile bytes make a decoder raise
                     raise CorruptPixelData(_DAMAGED.format(number)) from error
@@ -87,7 +90,8 @@ class EncodedScreens:
         elif uid in _JPEG and self.format.bits_allocated == 8:
             yield lambda encoded: _jpeg(encoded, self.format, region, to_grey)
         else:
-            with NativeDecoder(uid, self.format, self.limits) as native:
+            decoder = NativeDecoder(uid, self.format, self.limits)
+            with decoder as native, self.halt.ending(native.stop):
                 yield lambda encoded: to_grey(_cut(native.decode(encoded), self.format, region))
 
 
