@@ -101,6 +101,11 @@ class KeyRing:
         key = (self._keys.get(form[1]) if form else None) or _NOBODY
         return key if key.opens(secret) and key is not _NOBODY else None
 
+    def names(self) -> Mapping[str, str]:
+        """Give the names of all keys by their ids."""
+        self._refresh()
+        return {key.id: key.name for key in self._keys.values()}
+
     def check(self) -> str | None:
         """Say what is wrong with the file now; None where nothing is."""
         self._refresh()

@@ -11,15 +11,24 @@ from fastapi.routing import APIRoute
 from fastapi_offline import FastAPIOffline
 
 from app import __version__
-from app.api import analyses, artefacts, health, studies, study_files, study_uploads
+from app.api import (
+    analyses,
+    artefacts,
+    events,
+    health,
+    studies,
+    study_files,
+    study_uploads,
+    usage,
+)
 from app.api.access import AccessControl
 from app.api.documentation import DESCRIPTION, describe_with
 from app.api.edge import Edge
 from app.api.exchange import Pace
 from app.api.problems import HANDLERS
 from app.api.service import DrawOverview, Service
-from app.jobs.expiry import expiring
-from app.jobs.intake import Intake
+from app.jobs.expiry import expiring, repeating
+from app.jobs.intake import Intake, Room
 from app.jobs.queue import InProcessQueue
 from app.jobs.render import Draw, Renderer
 from app.jobs.runner import Analyse, Runner
@@ -36,6 +45,9 @@ from app.storage.files import Files
 from app.storage.records import Records
 from app.storage.serial import LAYOUT
 from app.storage.studies import StudyRecords
+
+TIDY_EVERY_S = 30.0
+"""How often the data folder's size, and what was lost to the queue, are looked at."""
 
 
 def create_app(
@@ -102,6 +114,7 @@ def create_app(
             },
             max_attempts=settings.max_attempts,
             keep_uploads=settings.keep_uploads,
+            room=Room(settings.max_queued, settings.max_queued_per_key, settings.min_free_bytes),
         )
         checked = partial(inspect, limits=settings.limits)
         app.state.service = Service(
@@ -120,7 +133,11 @@ def create_app(
             upload_slots=Semaphore(settings.max_uploads_at_once),
         )
         intake.recover()
-        async with expiring(intake.expire, settings.results_expire_after_h):
+        async with (
+            expiring(intake.expire, settings.results_expire_after_h),
+            repeating(partial(_shrink, intake, settings.results_max_bytes), TIDY_EVERY_S),
+            repeating(intake.take_up_stray, TIDY_EVERY_S),
+        ):
             yield
         # Where a server has drained the queue before, both come to rest at once.
         grace_s = settings.shutdown_grace_s
@@ -140,7 +157,7 @@ def create_app(
         exception_handlers=dict(HANDLERS.items()),
         generate_unique_id_function=_operation_id,
     )
-    for part in (analyses, artefacts, studies, study_uploads, study_files, health):
+    for part in (analyses, events, artefacts, studies, study_uploads, study_files, usage, health):
         app.include_router(part.router)
     app.add_middleware(AccessControl, settings=settings, keys=keys)
     app.add_middleware(  # the last one added is the outermost
@@ -157,6 +174,11 @@ def create_app(
     )
     describe_with(app, settings)
     return app
+
+
+def _shrink(intake: Intake, limit_bytes: int | None) -> None:
+    if limit_bytes is not None:
+        intake.shrink(limit_bytes)
 
 
 def _operation_id(route: APIRoute) -> str:

@@ -156,7 +156,22 @@ class Settings(BaseSettings):
         "after the next start.",
     )
     max_attempts: int = Field(
-        3, ge=1, description="How often an analysis is started again after the service died."
+        5,
+        ge=3,
+        description="How often an analysis is started before it is given up as what kills the "
+        "service.",
+    )
+    max_queued: int = Field(
+        1000,
+        ge=1,
+        description="Most analyses that wait for a worker: of those that a caller waits for, and "
+        "of all others, each.",
+    )
+    max_queued_per_key: int = Field(
+        500, ge=1, description="The same for one key, where keys are in use."
+    )
+    min_free_bytes: int = Field(
+        2**23, ge=0, description="What an upload has to leave free on the disk."
     )
     heart_rate_min_bpm: float = Field(
         MeasuringSettings().heart_rate_min_bpm, gt=0, description="Lowest plausible heart rate."
@@ -183,6 +198,12 @@ class Settings(BaseSettings):
         allow_inf_nan=False,
         description="Hours after which a finished analysis is removed with its files.",
     )
+    results_max_bytes: int | None = Field(
+        None,
+        gt=0,
+        description="Bytes that results and kept recordings may take together; beyond, the "
+        "analyses that finished first are removed.",
+    )
     log_level: Annotated[
         Literal["DEBUG", "INFO", "WARNING", "ERROR"],
         Field(description="Least severe log lines to write."),
@@ -206,7 +227,7 @@ class Settings(BaseSettings):
             ip_network(proxy)  # a ValueError of its own says what is wrong
         return ",".join(proxies)
 
-    @field_validator("keys_file", "results_expire_after_h", mode="before")
+    @field_validator("keys_file", "results_expire_after_h", "results_max_bytes", mode="before")
     @classmethod
     def _read_empty_as_unset(cls, value: object) -> object:
         return None if value == "" else value

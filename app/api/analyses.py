@@ -17,7 +17,8 @@ from app.api.options import Preference, read_idempotency_key, read_options, read
 from app.api.problems import Problem
 from app.api.schemas import AnalysisOut, PageOut
 from app.api.service import Here, Service, prefix
-from app.api.uploads import DICOM, check_headers, receive
+from app.api.uploads import DICOM, announced_bytes, check_headers, receive
+from app.jobs.intake import Line
 from app.jobs.queue import Outcome
 from app.pipeline.results import Analysis
 from app.storage.schema import Record
@@ -66,24 +67,27 @@ async def submit(request: Request, service: Here, caller: Who) -> Response:
     preference = read_preference(request.headers.getlist("prefer"))
     sent_as = read_idempotency_key(request.headers.getlist("idempotency-key"))
     at_once = preference.timeout_s == 0
-    async with receive(
-        request, media_type, service.files, settings.max_upload_bytes, service.upload_slots
-    ) as (upload, fields):
-        asked = read_options([*query, *fields])
-        options = asked.settle(figures=settings.figures)
-        named = replace(upload, file_name=asked.file_name or upload.file_name)
-        await to_thread.run_sync(service.inspect, upload.path)
-        record, created = await to_thread.run_sync(
-            partial(
-                service.intake.admit,
-                named,
-                options,
-                acknowledged=at_once,
-                owner=caller.owner,
-                force=asked.force,
-                sent_as=sent_as,
+    line = Line(not at_once, caller.owner)
+    with service.intake.arriving(line):
+        await to_thread.run_sync(partial(service.intake.check_room, announced_bytes(request), line))
+        async with receive(
+            request, media_type, service.files, settings.max_upload_bytes, service.upload_slots
+        ) as (upload, fields):
+            asked = read_options([*query, *fields])
+            options = asked.settle(figures=settings.figures)
+            named = replace(upload, file_name=asked.file_name or upload.file_name)
+            await to_thread.run_sync(service.inspect, upload.path)
+            record, created = await to_thread.run_sync(
+                partial(
+                    service.intake.admit,
+                    named,
+                    options,
+                    acknowledged=at_once,
+                    owner=caller.owner,
+                    force=asked.force,
+                    sent_as=sent_as,
+                )
             )
-        )
     if not (created and at_once):  # else it is acknowledged already, and answered as queued
         record = await _await(service, record, preference)
     try:
@@ -197,6 +201,8 @@ async def _await(service: Service, record: Record, preference: Preference) -> Re
         if record.status == "failed" and preference.timeout_s != 0:
             raise Problem(record.error_code or "internal_error", record.error_detail or "")
         return record
+    if preference.timeout_s != 0:
+        service.queue.hasten(record.id)
     outcome = await _wait(service, record.id, preference.timeout_s)
     if outcome is None:
         known = await to_thread.run_sync(service.intake.acknowledge, record.id)

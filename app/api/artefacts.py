@@ -37,7 +37,7 @@ async def get_figure(
     """Give a figure as a PNG file, drawing it first where that has not been done."""
     if name not in service.renderer.names:
         raise Problem("not_found", "There is no such figure.")
-    await to_thread.run_sync(_require_success, service, id)
+    await to_thread.run_sync(_require_drawable, service, id)
     try:
         path = await service.renderer.figure(id, name)
     except FigureUnavailableError:
@@ -133,6 +133,14 @@ def _table(service: Service, id: str, name: str) -> StoredFile:
         return StoredFile(service.files.result(id) / name, CSV, name)
     except FileNotFoundError:  # removed this very moment
         raise not_found() from None
+
+
+def _require_drawable(service: Service, id: str) -> None:
+    _require_success(service, id)
+    attempts = find(service, id).render_attempts or 0
+    if attempts >= service.settings.max_attempts:
+        detail = f"Drawing the figures of this analysis has stopped the service {attempts} times."
+        raise Problem("internal_error", detail)
 
 
 def _require_success(service: Service, id: str) -> None:

@@ -38,6 +38,7 @@ UPLOAD_PROBLEMS = (
     "corrupt_pixel_data",
     "sweep_not_ordered",
     "too_short",
+    "queue_full",
     "time_limit",
     "storage_full",
 )

@@ -154,6 +154,25 @@ MODELS: dict[str, Any] = {
     | {"trained_on": "simulated recordings", "accuracy": {"simulated_test": {"dice": 0.97}}},
 }
 
+USAGE: dict[str, Any] = {
+    "analyses": {"running": 2, "queued": 31, "succeeded": 812, "failed": 9},
+    "disk": {
+        "uploads_bytes": 2_614_605_312,
+        "results_bytes": 3_221_225_472,
+        "records_bytes": 1_048_576,
+        "free_bytes": 812_646_400_000,
+    },
+    "callers": [
+        {
+            "key_id": "4b1d0c52", "key_name": "anna",
+            "analyses": 854, "disk_bytes": 5_835_830_784,
+        }
+    ],
+    "retention": {
+        "results_expire_after_h": 720.0, "results_max_bytes": None, "keep_uploads": False,
+    },
+}  # fmt: skip
+
 BEATS_CSV = (
     "diastole_s,systole_s,lvid_d_mm,lvid_s_mm,heart_rate_bpm,lv_vol_d_ul,lv_vol_s_ul,"
     "ejection_fraction_pct,fractional_shortening_pct,quality,accepted,rejected_because\n"
@@ -188,6 +207,11 @@ PUBLISHED_STATS_CSV = (
     "max_diastole,max_systole,max_heartrate,min_diastole,min_systole,min_heartrate\n"
     "mouse_0412.dcm,2.7,1.1,717.0,2.7,1.1,717.0,2.9,1.26,741.0,2.5,0.94,693.0\n"
 )
+EVENTS = (
+    f'event: progress\ndata: {{"id":"{ID}","status":"running",'
+    '"progress":{"stage":"segment","fraction":0.4},"error":null}\n\n'
+    f'event: end\ndata: {{"id":"{ID}","status":"succeeded","progress":null,"error":null}}\n\n'
+)
 METRICS = (
     "# HELP echo2pheno_analyses_total Analyses ended, by outcome.\n"
     "# TYPE echo2pheno_analyses_total counter\n"
@@ -220,6 +244,7 @@ DETAILS: dict[str, str] = {
     "sweep_not_ordered": "The screens do not scroll: a bar overwrites them from left to right, and "
     "too much between them is missing to put them in order.",
     "too_short": "The recording holds 0.21 s of M-mode; at least 0.3 s are needed.",
+    "queue_full": "Too many analyses are waiting; try again in a moment.",
     "internal_error": "Something broke that is not your fault. Give the request_id to whoever "
     "runs the service.",
     "not_ready": "The service is stopping or not ready yet; try again in a moment.",

@@ -13,9 +13,10 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.routing import Match
 
+from app.jobs.intake import QueueFullError
 from app.logs import request_id
 from app.pipeline.errors import RecordingError
-from app.storage.errors import KeyReusedError
+from app.storage.errors import KeyReusedError, StorageFullError
 
 logger = logging.getLogger(__name__)
 
@@ -42,6 +43,7 @@ CATALOGUE: Mapping[str, tuple[int, str]] = {
     "corrupt_pixel_data": (422, "The image is damaged"),
     "sweep_not_ordered": (422, "The screens cannot be put in order"),
     "too_short": (422, "Too little M-mode"),
+    "queue_full": (429, "Too much at once"),
     "internal_error": (500, "A fault of the service"),
     "not_ready": (503, "The service is not ready"),
     "time_limit": (504, "The analysis took too long"),
@@ -130,6 +132,17 @@ async def on_key_reused(request: Request, error: Exception) -> JSONResponse:  # 
     )
 
 
+async def on_queue_full(request: Request, error: Exception) -> JSONResponse:  # noqa: ARG001
+    """Answer an upload that would wait behind too many others."""
+    detail = "Too many analyses are waiting; try again in a moment."
+    return answer(Problem("queue_full", detail, {"Retry-After": "5"}))
+
+
+async def on_storage_full(request: Request, error: Exception) -> JSONResponse:  # noqa: ARG001
+    """Answer what the disk has no room for."""
+    return answer(Problem("storage_full", "There is no room left; what was there is kept."))
+
+
 async def on_validation_error(request: Request, error: Exception) -> JSONResponse:  # noqa: ARG001
     """Answer a query parameter that is unknown or out of range."""
     assert isinstance(error, RequestValidationError)  # noqa: S101 - how the handler is registered
@@ -198,6 +211,8 @@ HANDLERS = {
     Problem: on_problem,
     RecordingError: on_recording_error,
     KeyReusedError: on_key_reused,
+    QueueFullError: on_queue_full,
+    StorageFullError: on_storage_full,
     RequestValidationError: on_validation_error,
     HTTPException: on_http_exception,
     ClientDisconnect: on_disconnect,

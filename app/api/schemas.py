@@ -185,6 +185,15 @@ class ProgressOut(_Wire):
     fraction: float
 
 
+class EventOut(_Wire):
+    """The state of an analysis, as an event tells it; `progress` is null unless it runs."""
+
+    id: str
+    status: Literal["queued", "running", "succeeded", "failed", "cancelled"]
+    progress: ProgressOut | None
+    error: ErrorOut | None
+
+
 class AnalysisOut(_Wire):
     """One analysis, whatever its state."""
 
@@ -239,3 +248,38 @@ class HealthOut(_Wire):
 
     status: Literal["ok"]
     warning: str | None = Field(None, description="What has to be looked after; usually absent.")
+
+
+class DiskOut(_Wire):
+    """What is taken on disk, and what is free there, in bytes."""
+
+    uploads_bytes: int
+    results_bytes: int
+    records_bytes: int
+    free_bytes: int
+
+
+class CallerUsageOut(_Wire):
+    """What one key's analyses are and take; without a name where the key is gone."""
+
+    key_id: str | None = Field(description="Null for what came in without keys.")
+    key_name: str | None
+    analyses: int
+    disk_bytes: int
+
+
+class RetentionOut(_Wire):
+    """How long results stay; null stands for ever."""
+
+    results_expire_after_h: float | None
+    results_max_bytes: int | None
+    keep_uploads: bool
+
+
+class UsageOut(_Wire):
+    """What the service holds."""
+
+    analyses: dict[str, int] = Field(description="How many there are in each state that any is in.")
+    disk: DiskOut
+    callers: list[CallerUsageOut]
+    retention: RetentionOut

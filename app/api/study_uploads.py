@@ -17,10 +17,10 @@ from app.api.service import Here, Service, prefix
 from app.api.studies import StudyId, see_study
 from app.api.study_schemas import AddedOut, SampleIn
 from app.api.study_views import view_added
-from app.api.uploads import FORM, ZIP, check_headers, receive, too_large
+from app.api.uploads import FORM, ZIP, announced_bytes, check_headers, receive, too_large
 from app.jobs.archives import ArchiveError, ArchiveLimits, is_archive, open_archive
-from app.jobs.intake import Upload
-from app.jobs.studies import Added, NameTakenError, is_full
+from app.jobs.intake import Line, Upload
+from app.jobs.studies import Added, NameTakenError
 from app.samples import MAX_SHEET_BYTES, Sheet, SheetError, clean_path, read_sheet
 from app.storage.study_schema import Study
 
@@ -50,6 +50,7 @@ FIELDS: Mapping[str, int] = dict.fromkeys(SampleIn.model_fields, FIELD_BYTES) | 
         "unsupported_media_type",
         "invalid_option",
         "corrupt_archive",
+        "queue_full",
         "storage_full",
     ),
     openapi_extra=examples.ADD_EXTRA,
@@ -76,11 +77,17 @@ async def add_to_study(request: Request, service: Here, caller: Who, id: StudyId
     most = {FORM: max(settings.max_upload_bytes, settings.max_archive_bytes)}
     most[ZIP] = settings.max_archive_bytes
     limit = most.get(media_type, settings.max_upload_bytes)
-    async with receive(
-        request, media_type, service.files, limit, service.upload_slots, fields=FIELDS
-    ) as (upload, fields):
-        asked, sheet = _read_fields([*query, *fields])
-        added = await to_thread.run_sync(_take_in, service, study, upload, media_type, asked, sheet)
+    line = Line(interactive=False, owner=study.owner)
+    with service.intake.arriving(line):
+        # An archive counts as one here: once it is taken, all that it holds may wait.
+        await to_thread.run_sync(service.intake.check_room, announced_bytes(request), line)
+        async with receive(
+            request, media_type, service.files, limit, service.upload_slots, fields=FIELDS
+        ) as (upload, fields):
+            asked, sheet = _read_fields([*query, *fields])
+            added = await to_thread.run_sync(
+                _take_in, service, study, upload, media_type, asked, sheet
+            )
     answer = view_added(added, prefix(request))
     return written(answer, 202 if answer.added else 200)
 
@@ -110,11 +117,6 @@ def _take_in(
         raise Problem("invalid_option", error.detail) from None
     except ArchiveError as error:
         raise Problem(error.code, error.detail) from None
-    except OSError as error:
-        if is_full(error):
-            detail = "There is no room left for what was sent. What was taken in before is kept."
-            raise Problem("storage_full", detail) from None
-        raise
 
 
 def _take_in_archive(

@@ -1,6 +1,5 @@
 """A body on its way to disk: hashed and counted as it arrives, never held in memory."""
 
-import errno
 import hashlib
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -13,6 +12,7 @@ from python_multipart.multipart import parse_options_header
 from app.api.multipart import FORM_OVERHEAD_BYTES, OPTION_FIELDS, FormReader
 from app.api.problems import Problem
 from app.jobs.intake import Upload
+from app.storage.errors import full_disk_noticed
 from app.storage.files import Files
 
 BLOCK_BYTES = 2**20
@@ -52,17 +52,14 @@ class Sink:
         Raises
         ------
         Problem
-            ``too_large``, or ``storage_full`` where the disk is.
+            ``too_large``.
+        StorageFullError
         """
         self.size += len(data)
         if self.size > self._limit:
             raise too_large(self._limit)
-        try:
+        with full_disk_noticed():
             self._stream.write(data)
-        except OSError as error:
-            if error.errno in (errno.ENOSPC, errno.EDQUOT):
-                raise Problem("storage_full", "There is no room left for the upload.") from None
-            raise
         self._hash.update(data)
 
     @property
@@ -96,6 +93,12 @@ class RawReader:
 def too_large(limit: int) -> Problem:
     """Refuse a body of more bytes than this."""
     return Problem("too_large", f"The recording is larger than the {limit:,} bytes accepted here.")
+
+
+def announced_bytes(request: Request) -> int:
+    """Give the size that a request says its body has; 0 where it does not say."""
+    length = request.headers.get("content-length", "")
+    return int(length) if length.isdigit() else 0
 
 
 def check_headers(
@@ -137,8 +140,7 @@ def check_headers(
     if request.headers.get("content-encoding", "identity").lower() != "identity":
         raise Problem("unsupported_media_type", "Send the body without a Content-Encoding.")
     room = rooms[media_type]
-    length = request.headers.get("content-length", "")
-    if length.isdigit() and int(length) > room:
+    if announced_bytes(request) > room:
         raise too_large(room if media_type == ZIP else limit)
     return media_type
 
@@ -178,7 +180,8 @@ async def receive(
     Raises
     ------
     Problem
-        The body is too large or cannot be read, there is no room, or no slot is free.
+        The body is too large or cannot be read, or no slot is free.
+    StorageFullError
     """
     try:
         slots.acquire_nowait()
@@ -233,9 +236,5 @@ def _form_reader(request: Request, sink: Sink, fields: Mapping[str, int]) -> For
 
 
 def _flush(stream: BinaryIO) -> None:
-    try:
+    with full_disk_noticed():
         stream.flush()
-    except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise Problem("storage_full", "There is no room left for the upload.") from None
-        raise

@@ -67,7 +67,7 @@ def view(
             profile=record.profile,
         ),
         links=links,
-        error=_error(record),
+        error=error_of(record),
         **_result(record, analysis, rendered=rendered),
     )
 
@@ -136,7 +136,8 @@ def _result(record: Record, analysis: Analysis | None, *, rendered: bool) -> Map
     }
 
 
-def _error(record: Record) -> ErrorOut | None:
+def error_of(record: Record) -> ErrorOut | None:
+    """Say why an analysis failed; None where it did not."""
     if record.error_code is None:
         return None
     return ErrorOut(**describe(record.error_code, record.error_detail or ""))

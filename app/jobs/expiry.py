@@ -1,4 +1,4 @@
-"""Results that are removed by themselves after a time, where the centre wants that."""
+"""What is looked after while the service runs: results that have been kept long enough, first."""
 
 import asyncio
 import contextlib
@@ -32,7 +32,28 @@ async def expiring(expire: Callable[[datetime], int], after_h: float | None) -> 
     if after_h is None:
         yield
         return
-    task = asyncio.create_task(_go_on(expire, timedelta(hours=after_h)))
+    after = timedelta(hours=after_h)
+    pause_s = min(_LONGEST_PAUSE_S, max(_SHORTEST_PAUSE_S, after.total_seconds() / 20))
+    async with repeating(lambda: expire(datetime.now(UTC) - after), pause_s):
+        yield
+
+
+@contextlib.asynccontextmanager
+async def repeating(act: Callable[[], object], pause_s: float) -> AsyncIterator[None]:
+    """Have something done in a thread, at once and then again and again.
+
+    Parameters
+    ----------
+    act : callable
+        What it raises is logged.
+    pause_s : float
+
+    Yields
+    ------
+    None
+        Until the context ends, it goes on.
+    """
+    task = asyncio.create_task(_go_on(act, pause_s))
     try:
         yield
     finally:
@@ -41,11 +62,10 @@ async def expiring(expire: Callable[[datetime], int], after_h: float | None) -> 
             await task
 
 
-async def _go_on(expire: Callable[[datetime], int], after: timedelta) -> None:
-    pause_s = min(_LONGEST_PAUSE_S, max(_SHORTEST_PAUSE_S, after.total_seconds() / 20))
+async def _go_on(act: Callable[[], object], pause_s: float) -> None:
     while True:
         try:
-            await to_thread.run_sync(expire, datetime.now(UTC) - after)
+            await to_thread.run_sync(act)
         except Exception:  # of the store; it may be better the next time
-            logger.exception("expired results could not be removed")
+            logger.exception("the data folder could not be tidied")
         await asyncio.sleep(pause_s)

@@ -4,10 +4,13 @@ import hashlib
 import json
 import logging
 import threading
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import NamedTuple
 
 from app.jobs.queue import JobQueue
 from app.jobs.render import Renderer
@@ -44,6 +47,44 @@ class Options:
     figures: bool
 
 
+class QueueFullError(Exception):
+    """More analyses wait than may."""
+
+
+class Line(NamedTuple):
+    """Where an upload is going to wait.
+
+    Attributes
+    ----------
+    interactive : bool
+        Whether somebody waits for the result.
+    owner : str or None
+        Id of the caller's key.
+    """
+
+    interactive: bool
+    owner: str | None
+
+
+@dataclass(frozen=True)
+class Room:
+    """How much may wait, and what is left free.
+
+    Attributes
+    ----------
+    queued : int
+        Most analyses that wait: of those that somebody waits for, and of all others, each.
+    queued_per_key : int
+        The same for one caller's key.
+    free_bytes : int
+        What an upload leaves free on the disk, for results and records.
+    """
+
+    queued: int = 1000
+    queued_per_key: int = 500
+    free_bytes: int = 2**23
+
+
 @dataclass(frozen=True)
 class Intake:
     """Takes analyses in and out of records, files and queue, in the order that loses nothing.
@@ -54,7 +95,7 @@ class Intake:
         What a result depends on besides the bytes and the options: networks, measuring settings
         and version.
     max_attempts : int
-        How often an analysis may have been started.
+        How often an analysis may have been started, or a figure of it, before it is given up.
     keep_uploads : bool
         Whether the recording of an analysis that has ended stays as long as its record.
     """
@@ -67,8 +108,51 @@ class Intake:
     identity: Mapping[str, object]
     max_attempts: int
     keep_uploads: bool = False
+    room: Room = Room()
+    _arriving: Counter[Line] = field(default_factory=Counter, init=False, repr=False)
     _recording: threading.Lock = field(default_factory=threading.Lock, init=False, repr=False)
     """Held so that nobody finds a record whose job the queue does not know yet."""
+
+    @contextmanager
+    def arriving(self, line: Line) -> Iterator[None]:
+        """Count an upload that has yet to arrive among those that wait."""
+        with self._recording:
+            self._arriving[line] += 1
+        try:
+            yield
+        finally:
+            with self._recording:
+                self._arriving[line] -= 1
+                if not self._arriving[line]:
+                    del self._arriving[line]
+
+    def check_room(self, needed_bytes: int, line: Line) -> None:
+        """Say whether an upload can be taken, before it is: call it within `arriving`.
+
+        Parameters
+        ----------
+        needed_bytes : int
+            What it will take on disk; 0 where nobody said.
+        line : Line
+
+        Raises
+        ------
+        QueueFullError
+            Too many wait already.
+        StorageFullError
+        """
+        self.files.check_room(needed_bytes + self.room.free_bytes)
+        with self._recording:
+            mine = self._arriving[line]
+            alike = (n for at, n in self._arriving.items() if at.interactive == line.interactive)
+            arriving = sum(alike)
+        waiting = self.records.count_queued(interactive=line.interactive)
+        if waiting + arriving > self.room.queued:
+            raise QueueFullError
+        if line.owner is not None:
+            waiting = self.records.count_queued(**line._asdict())
+            if waiting + mine > self.room.queued_per_key:
+                raise QueueFullError
 
     def admit(
         self,
@@ -88,7 +172,8 @@ class Intake:
         upload : Upload
         options : Options
         acknowledged : bool
-            Whether the caller is told the id whatever becomes of the analysis.
+            Whether the caller is told the id whatever becomes of the analysis: then nobody waits
+            for it, and it comes after those that somebody waits for.
         owner : str, optional
             Id of the caller's key. The same bytes from another owner are another analysis.
         study_only : bool
@@ -109,6 +194,7 @@ class Intake:
         ------
         KeyReusedError
             `sent_as` came with other bytes or options before.
+        StorageFullError
         OSError
             The upload cannot be stored.
         """
@@ -122,9 +208,6 @@ class Intake:
                     self.records.claim(existing.id)
                 return existing, False
         id = new_id()
-        self.files.keep_upload(upload.path, id)
-        if acknowledged:
-            self.files.sync_upload(id)
         request = Request(
             fingerprint=fingerprint,
             acknowledged=acknowledged,
@@ -136,12 +219,16 @@ class Intake:
             figures=options.figures,
             owner=owner,
             study_only=study_only,
+            interactive=not acknowledged,
         )
         try:
+            self.files.keep_upload(upload.path, id)
+            if acknowledged:
+                self.files.sync_upload(id)
             with self._recording:
                 record = self.records.add(id, request, force=force, sent=sent)
                 if record.id == id:
-                    self.queue.submit(id)
+                    self.queue.submit(id, owner=owner, interactive=not acknowledged)
         except BaseException:
             self.files.drop_upload(id)
             raise
@@ -174,6 +261,28 @@ class Intake:
             logger.info("results expired", extra={"analyses": removed})
         return removed
 
+    def shrink(self, limit_bytes: int) -> int:
+        """Remove the analyses that ended first, until what is on disk fits; how many.
+
+        Parameters
+        ----------
+        limit_bytes : int
+            For results and uploads together. The unfinished stay, even if they alone are more.
+        """
+        sizes = self.files.sizes_bytes()
+        too_many = sum(size.total for size in sizes.values()) - limit_bytes
+        removed = 0
+        for id in self.records.finished_before(datetime.max.replace(tzinfo=UTC)):
+            if too_many <= 0:
+                break
+            taken = sizes.get(id)
+            if taken is not None and self._remove_finished(id):
+                too_many -= taken.total
+                removed += 1
+        if removed:
+            logger.info("results removed for want of room", extra={"analyses": removed})
+        return removed
+
     def _remove_finished(self, id: str) -> bool:
         if not self.records.remove(id):
             return False
@@ -182,7 +291,11 @@ class Intake:
         return True
 
     def recover(self) -> None:
-        """Take up what the last process left: queue the unfinished, delete what is nobody's."""
+        """Take up what the last process left: queue the unfinished, delete what is nobody's.
+
+        What ran when that process died may have killed it, and runs alone now, lest it takes
+        others along once more; what was tried least comes first.
+        """
         for record in self.records.with_status("running"):
             self.records.requeue(record.id, counts=True)
         queued = [record for record in self.records.with_status("queued") if self._again(record)]
@@ -192,13 +305,39 @@ class Intake:
             uploads={record.id for record in [*queued, *kept]},
             results={record.id for record in done},
         )
-        for record in queued:
-            self.queue.submit(record.id)
+        for record in sorted(queued, key=lambda record: record.attempts):
+            self._submit_again(record)
         for record in done:
-            if record.figures:
+            if record.figures and (record.render_attempts or 0) < self.max_attempts:
                 self.renderer.draw_ahead(record.id)
         if queued:
             logger.info("unfinished analyses queued again", extra={"analyses": len(queued)})
+
+    def take_up_stray(self) -> None:
+        """Queue again what is recorded as unfinished, and was lost to the queue.
+
+        So it may be where the disk was full when a worker was to record how far it is.
+        """
+        for record in self.records.with_status("queued", "running"):
+            with self._recording:
+                if self.queue.stopped or self.queue.knows(record.id):
+                    continue
+                now = self.records.get(record.id)
+                if now is None or now.finished:
+                    continue
+                if now.status == "running":
+                    now = self.records.requeue(record.id, counts=True)
+                if now is not None and self._again(now):
+                    logger.warning("a stray analysis", extra={"analysis_id": record.id})
+                    self._submit_again(now)
+
+    def _submit_again(self, record: Record) -> None:
+        self.queue.submit(
+            record.id,
+            owner=record.owner,
+            interactive=bool(record.interactive),
+            alone=record.attempts > 0,
+        )
 
     def _again(self, record: Record) -> bool:
         if record.attempts < self.max_attempts and self.files.upload(record.id).exists():

@@ -10,7 +10,9 @@ from dataclasses import dataclass, field
 from time import monotonic
 from typing import Literal, Protocol
 
+from app.jobs.waiting import Waiting
 from app.logs import request_id
+from app.pipeline.halt import Halt
 
 logger = logging.getLogger(__name__)
 
@@ -39,12 +41,30 @@ class Outcome:
 
 
 class Control:
-    """What a running job reports, and what it is told."""
+    """What a running job reports, and what it is told.
+
+    Attributes
+    ----------
+    progress : Progress or None
+    halt : Halt
+        Ends what the job is doing; whoever requests that has said before why.
+    """
 
     def __init__(self) -> None:
         self.progress: Progress | None = None
+        self.halt = Halt()
         self.cancelled = threading.Event()
         self.interrupted = threading.Event()
+
+    def cancel(self) -> None:
+        """Have the job end for good."""
+        self.cancelled.set()
+        self.halt.request()
+
+    def interrupt(self) -> None:
+        """Have the job end now, to run again later."""
+        self.interrupted.set()
+        self.halt.request()
 
 
 Run = Callable[[str, Control], Outcome | None]
@@ -54,8 +74,33 @@ Run = Callable[[str, Control], Outcome | None]
 class JobQueue(Protocol):
     """Runs recorded analyses; only ids go through it."""
 
-    def submit(self, id: str) -> None:
-        """Have a recorded analysis run as soon as a worker is free."""
+    def submit(
+        self,
+        id: str,
+        *,
+        owner: str | None = None,
+        interactive: bool = False,
+        alone: bool = False,
+    ) -> None:
+        """Have a recorded analysis run as soon as a worker is free and it is its turn.
+
+        Parameters
+        ----------
+        id : str
+        owner : str, optional
+            Whose it is: owners take turns.
+        interactive : bool
+            Whether somebody waits for it: it then goes ahead of those that nobody waits for.
+        alone : bool
+            Whether it goes first, and nothing else runs beside it: what may have killed the service
+            must not take others along.
+        """
+
+    def hasten(self, id: str) -> None:
+        """Note that somebody waits for a job now."""
+
+    def knows(self, id: str) -> bool:
+        """Whether a job waits or runs."""
 
     def progress(self, id: str) -> Progress | None:
         """How far an analysis is; None where it does not run."""
@@ -72,6 +117,10 @@ class JobQueue(Protocol):
     async def wait(self, id: str, timeout_s: float | None = None) -> Outcome | None:
         """Wait until a job has ended; None after the time, or where the queue stopped first."""
 
+    @property
+    def stopped(self) -> bool:
+        """Whether nothing more is started."""
+
     def drain(self, grace_s: float) -> bool:
         """Start nothing more, let running jobs end, interrupt them after the grace.
 
@@ -82,10 +131,13 @@ class JobQueue(Protocol):
         """
 
 
-@dataclass
+@dataclass(eq=False)
 class _Job:
     id: str
     request_id: str | None
+    owner: str | None = None
+    interactive: bool = False
+    alone: bool = False
     control: Control = field(default_factory=Control)
     ended: Future[Outcome | None] = field(default_factory=Future)
 
@@ -98,7 +150,7 @@ class _Job:
 
 
 class InProcessQueue:
-    """A pool of daemon threads, first come, first served.
+    """A pool of daemon threads; `Waiting` says whose turn it is.
 
     The threads are daemons because an executor's threads would be joined at the interpreter's
     exit, however long their analysis takes.
@@ -113,10 +165,11 @@ class InProcessQueue:
 
     def __init__(self, run: Run, workers: int) -> None:
         self._run = run
-        self._waiting: deque[_Job] = deque()
+        self._waiting: Waiting[_Job] = Waiting()
         self._jobs: dict[str, _Job] = {}
         self._ended: deque[_Job] = deque()
         self._running: set[str] = set()
+        self._one_alone = False
         self._stop_at: float | None = None
         self._changed = threading.Condition()
         for number in range(workers):
@@ -124,21 +177,44 @@ class InProcessQueue:
 
     @property
     def queued(self) -> int:
-        return len(self._waiting)
+        with self._changed:
+            return len(self._waiting)
 
     @property
     def running(self) -> int:
         return len(self._running)
 
-    def submit(self, id: str) -> None:
-        job = _Job(id, request_id.get())
+    @property
+    def stopped(self) -> bool:
+        return self._stop_at is not None
+
+    def submit(
+        self,
+        id: str,
+        *,
+        owner: str | None = None,
+        interactive: bool = False,
+        alone: bool = False,
+    ) -> None:
+        job = _Job(id, request_id.get(), owner, interactive, alone)
         with self._changed:
             self._jobs[id] = job
             if self._stop_at is not None:  # the record stays queued: the next start runs it
                 job.end(None)
                 return
-            self._waiting.append(job)
-            self._changed.notify()
+            self._waiting.add(job)
+            self._changed.notify_all()
+
+    def hasten(self, id: str) -> None:
+        with self._changed:
+            job = self._jobs.get(id)
+            if job is not None and not job.interactive and self._waiting.remove(job):
+                job.interactive = True
+                self._waiting.add(job)
+
+    def knows(self, id: str) -> bool:
+        job = self._jobs.get(id)
+        return job is not None and not job.ended.done()
 
     def progress(self, id: str) -> Progress | None:
         job = self._jobs.get(id)
@@ -149,9 +225,8 @@ class InProcessQueue:
             job = self._jobs.get(id)
             if job is None:
                 return False
-            job.control.cancelled.set()
-            if job in self._waiting:
-                self._waiting.remove(job)
+            job.control.cancel()
+            if self._waiting.remove(job):
                 self._end(job, Outcome("cancelled"))
             return id in self._running
 
@@ -172,7 +247,7 @@ class InProcessQueue:
             self._changed.notify_all()
             if not self._rest(self._stop_at):
                 for id in self._running:
-                    self._jobs[id].control.interrupted.set()
+                    self._jobs[id].control.interrupt()
                 self._rest(self._stop_at + NOTICE_S)
             for id in self._running:
                 self._jobs[id].end(None)
@@ -186,17 +261,24 @@ class InProcessQueue:
     def _work(self) -> None:
         while True:
             with self._changed:
-                while not self._waiting and self._stop_at is None:
+                while not self._may_begin() and self._stop_at is None:
                     self._changed.wait()
                 if self._stop_at is not None:
                     return
-                job = self._waiting.popleft()
+                job = self._waiting.take()
                 self._running.add(job.id)
+                self._one_alone = job.alone
             outcome = self._do(job)
             with self._changed:
                 self._running.discard(job.id)
+                self._one_alone = False
                 self._end(job, outcome)
                 self._changed.notify_all()
+
+    def _may_begin(self) -> bool:
+        if not len(self._waiting) or self._one_alone:
+            return False
+        return not (self._waiting.next_is_alone and self._running)
 
     def _end(self, job: _Job, outcome: Outcome | None) -> None:
         job.end(outcome)

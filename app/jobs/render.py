@@ -141,11 +141,15 @@ class Renderer:
         path = self.path(id, name)
         if path.exists():
             return path
-        began = perf_counter()
+        milliseconds = 0.0
         try:
-            content = self._draw(name, self._load(id))
-            milliseconds = 1000 * (perf_counter() - began)
-            self._records.add_render_time(id, milliseconds)
+            self._records.begin_render(id)
+            began = perf_counter()
+            try:
+                content = self._draw(name, self._load(id))
+                milliseconds = 1000 * (perf_counter() - began)
+            finally:
+                self._records.end_render(id, milliseconds)
             self._files.write_file(path, content)
         except FileNotFoundError:  # the analysis was deleted meanwhile
             return None

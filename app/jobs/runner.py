@@ -1,8 +1,9 @@
 """One job from start to end: analyse, store, record, and say how it ended."""
 
-import errno
 import logging
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from time import monotonic, perf_counter
@@ -14,7 +15,9 @@ from app.metrics import Metrics
 from app.output import published_tables, tables
 from app.pipeline.analysis import Stage
 from app.pipeline.errors import AnalysisCancelled, AnalysisTimedOut, RecordingError
+from app.pipeline.halt import Halt
 from app.pipeline.results import Analysis
+from app.storage.errors import StorageFullError
 from app.storage.files import Files
 from app.storage.records import Records
 from app.storage.schema import Record
@@ -39,7 +42,7 @@ class Runner:
     Parameters
     ----------
     analyse : callable
-        ``analyse(path, body_mass_g=, profile=, progress=)``.
+        ``analyse(path, body_mass_g=, profile=, progress=, halt=)``.
     time_limit_s : float
         Longest time that an analysis may take.
     keep_uploads : bool
@@ -68,12 +71,15 @@ class Runner:
                 logger.info("analysis interrupted", extra={"analysis_id": id})
                 return None
             outcome = Outcome("cancelled")
+            if not control.cancelled.is_set():  # then it was the clock
+                outcome = Outcome("failed", "time_limit", self._time_limit_detail())
         except RecordingError as error:
             outcome = Outcome("failed", error.code, error.detail)
         except AnalysisTimedOut:
             outcome = Outcome("failed", "time_limit", self._time_limit_detail())
-        except OSError as error:
-            outcome = self._fault(id, error)
+        except StorageFullError:
+            detail = "There is no room left to store the result. Send the file again later."
+            outcome = Outcome("failed", "storage_full", detail)
         except Exception as error:
             outcome = self._fault(id, error)
         kept = self.keep_uploads and outcome.status != "cancelled"
@@ -93,13 +99,18 @@ class Runner:
     def _finish(self, record: Record, control: Control) -> Outcome:
         began = perf_counter()
         control.progress = Progress("read", 0.0)
-        analysis = self.analyse(
-            self.files.upload(record.id),
-            body_mass_g=record.body_mass_g,
-            profile=record.profile,
-            progress=self._watch(control),
-        )
-        self.files.write_result(record.id, lambda folder: write_tables(folder, record, analysis))
+        with _no_longer_than(self.time_limit_s, control.halt):
+            analysis = self.analyse(
+                self.files.upload(record.id),
+                body_mass_g=record.body_mass_g,
+                profile=record.profile,
+                progress=self._watch(control),
+                halt=control.halt,
+            )
+            self.files.write_result(
+                record.id,
+                lambda folder: write_tables(folder, record, analysis, control.halt.check),
+            )
         total_ms = 1000 * (perf_counter() - began)
         if self.records.succeed(record.id, total_ms) is None:
             self.files.drop_result(record.id)
@@ -142,8 +153,6 @@ class Runner:
         )
 
     def _fault(self, id: str, error: Exception) -> Outcome:
-        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
-            return Outcome("failed", "storage_full", "There is no room left to store the result.")
         logger.error(
             "analysis broke", exc_info=error, extra={"analysis_id": id, "outcome": "failed"}
         )
@@ -152,8 +161,33 @@ class Runner:
         )
 
 
-def write_tables(folder: Path, record: Record, analysis: Analysis) -> None:
+@contextmanager
+def _no_longer_than(limit_s: float, halt: Halt) -> Iterator[None]:
+    """Request the end after a time, also of what reports no progress."""
+    clock = threading.Timer(limit_s, halt.request)
+    clock.daemon = True
+    clock.start()
+    try:
+        yield
+    finally:
+        clock.cancel()
+
+
+def write_tables(
+    folder: Path,
+    record: Record,
+    analysis: Analysis,
+    go_on: Callable[[], None] = lambda: None,
+) -> None:
     """Write an analysis and its tables into a folder.
+
+    Parameters
+    ----------
+    folder : Path
+    record : Record
+    analysis : Analysis
+    go_on : callable
+        Called before each table; may raise to stop.
 
     Raises
     ------
@@ -161,22 +195,21 @@ def write_tables(folder: Path, record: Record, analysis: Analysis) -> None:
         The folder cannot be written to.
     """
     save_analysis(folder, analysis)
+    name = record.file_name
     options = {
         "body_mass_g": record.body_mass_g,
         "profile": record.profile,
         "figures": record.figures,
     }
-    summary = tables.summary_csv(
-        analysis, id=record.id, file_name=record.file_name, options=options
-    )
-    for name, content in (
-        (BEATS, tables.beats_csv(analysis)),
-        (SUMMARY, summary),
-        (TRACE, tables.trace_csv(analysis)),
-        (PUBLISHED_ALL, published_tables.published_all_csv(analysis, file_name=record.file_name)),
-        (
-            PUBLISHED_STATS,
-            published_tables.published_stats_csv(analysis, file_name=record.file_name),
+    contents: dict[str, Callable[[], str]] = {
+        BEATS: lambda: tables.beats_csv(analysis),
+        SUMMARY: lambda: tables.summary_csv(
+            analysis, id=record.id, file_name=name, options=options
         ),
-    ):
-        (folder / name).write_text(content, encoding="utf-8", newline="")
+        TRACE: lambda: tables.trace_csv(analysis),
+        PUBLISHED_ALL: lambda: published_tables.published_all_csv(analysis, file_name=name),
+        PUBLISHED_STATS: lambda: published_tables.published_stats_csv(analysis, file_name=name),
+    }
+    for table, content in contents.items():
+        go_on()
+        (folder / table).write_text(content(), encoding="utf-8", newline="")

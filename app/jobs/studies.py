@@ -1,6 +1,5 @@
 """What happens to a study: files come into it, alone or in an archive, and it goes again."""
 
-import errno
 import logging
 import os
 import threading
@@ -15,6 +14,7 @@ from app.output.study_tables import Recording
 from app.pipeline.errors import RecordingError
 from app.pipeline.results import Analysis
 from app.samples import MAX_SHEET_BYTES, Sample, Sheet, SheetError, read_sheet
+from app.storage.errors import full_disk_noticed
 from app.storage.files import Files
 from app.storage.records import Records
 from app.storage.serial import LayoutError, load_analysis
@@ -93,6 +93,7 @@ class Studies:
         ------
         NameTakenError
             Another file has this name.
+        StorageFullError
         OSError
             The upload cannot be stored.
         """
@@ -142,7 +143,7 @@ class Studies:
             The sample sheet cannot be used.
         ArchiveError
             That in the archive cannot be read.
-        OSError
+        StorageFullError
             There is no room for a file. What was unpacked before stays in the study.
         """
         if sheet is None and archive.sheets:
@@ -204,7 +205,8 @@ class Studies:
         name = member.name
         part = self.files.new_upload()
         try:
-            sha256 = archive.extract(member, part)
+            with full_disk_noticed():
+                sha256 = archive.extract(member, part)
             upload = Upload(part, member.size_bytes, sha256, name)
             return self.add(study, upload, sample)
         except ArchiveError as error:
@@ -277,10 +279,5 @@ def _same(before: Entry, entry: NewEntry) -> bool:
 
 
 def _sync(path: Path) -> None:
-    with path.open("rb") as stream:
+    with full_disk_noticed(), path.open("rb") as stream:
         os.fsync(stream.fileno())
-
-
-def is_full(error: OSError) -> bool:
-    """Whether an error says that there is no room left."""
-    return error.errno in (errno.ENOSPC, errno.EDQUOT)

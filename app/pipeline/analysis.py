@@ -11,6 +11,7 @@ from app.pipeline import published_rule
 from app.pipeline.beats import find_beats
 from app.pipeline.dicom import open_recording
 from app.pipeline.features import features_of
+from app.pipeline.halt import Halt, halted_by
 from app.pipeline.limits import Limits
 from app.pipeline.masks import segment_by_mask
 from app.pipeline.measuring import MeasuringSettings
@@ -56,6 +57,7 @@ def analyse(
     measuring: MeasuringSettings = MeasuringSettings(),
     limits: Limits = Limits(),
     progress: Progress = lambda stage, fraction: None,
+    halt: Halt | None = None,
 ) -> Analysis:
     """Measure one recording.
 
@@ -71,6 +73,8 @@ def analyse(
     limits : Limits
     progress : callable
         Called from the analysing thread, many times; what it raises ends the analysis.
+    halt : Halt, optional
+        Ends the analysis from another thread, also between two calls of `progress`.
 
     Returns
     -------
@@ -80,6 +84,8 @@ def analyse(
     ------
     errors.RecordingError
         If the file cannot be measured; its subclass and detail say why.
+    errors.AnalysisCancelled
+        If `halt` was requested.
     errors.NetworksError
         If the segmenter does not know the border convention.
     ValueError
@@ -88,19 +94,27 @@ def analyse(
     if profile not in PROFILES:
         raise ValueError(f"There is no profile {profile!r}.")
     require_convention(networks, measuring.border_convention)
+    halt = halt or Halt()
+    networks = halted_by(networks, halt)
     timings_ms: dict[str, float] = {}
 
     @contextmanager
     def stage(name: Stage) -> Iterator[Callable[[float], None]]:
         following = [b for b in _BEGINS.values() if b > _BEGINS[name]]
         share = min(following, default=1.0) - _BEGINS[name]
-        progress(name, _BEGINS[name])
+
+        def tell(fraction: float) -> None:
+            halt.check()
+            progress(name, _BEGINS[name] + share * fraction)
+
+        tell(0)
         started = time.perf_counter()
-        yield lambda fraction: progress(name, _BEGINS[name] + share * fraction)
+        yield tell
+        halt.check()
         timings_ms[name] = 1000 * (time.perf_counter() - started)
 
     with stage("read"):
-        recording = open_recording(path, limits)
+        recording = open_recording(path, limits, halt)
     with stage("stitch") as done:
         strip = stitch(recording, limits, done)
     if profile == "published":

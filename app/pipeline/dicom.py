@@ -24,6 +24,7 @@ from app.pipeline.errors import (
 )
 from app.pipeline.frames import NATIVE, NativeScreens, open_pixels
 from app.pipeline.grey import PixelFormat, ToGrey, grey_converter, read_pixel_format
+from app.pipeline.halt import Halt
 from app.pipeline.header import UNDEFINED_LENGTH, Header, PixelElement, read_header
 from app.pipeline.limits import Limits
 from app.pipeline.regions import find_m_mode_region
@@ -66,13 +67,15 @@ class Recording:
             yield from self._decoder.regions(file, self.region, self._to_grey)
 
 
-def open_recording(path: Path, limits: Limits = Limits()) -> Recording:
+def open_recording(path: Path, limits: Limits = Limits(), halt: Halt | None = None) -> Recording:
     """Read the header of a DICOM file and check that it can be measured; nothing is decoded.
 
     Parameters
     ----------
     path : Path
     limits : Limits
+    halt : Halt, optional
+        Ends the decoding of a screen from another thread.
 
     Raises
     ------
@@ -112,6 +115,7 @@ def open_recording(path: Path, limits: Limits = Limits()) -> Recording:
                     file, pixels.offset, pixel_format.frames, _most_encoded_bytes(pixel_format)
                 ),
                 limits,
+                halt or Halt(),
             )
     info = FileInfo(header.transfer_syntax_uid, pixel_format.frames)
     return Recording(info, region, warnings, path, decoder, grey_converter(header, pixel_format))

@@ -33,6 +33,7 @@ from app.pipeline.codestream import (
 from app.pipeline.encapsulation import Fragment, read_screen
 from app.pipeline.errors import CorruptPixelData
 from app.pipeline.grey import PixelFormat, ToGrey, luma
+from app.pipeline.halt import Halt
 from app.pipeline.jpeg import WholeJpeg
 from app.pipeline.limits import Limits
 from app.pipeline.native_decoder import DecoderFault, NativeDecoder
@@ -80,6 +81,7 @@ class EncodedScreens:
     format: PixelFormat
     screens: tuple[tuple[Fragment, ...], ...]
     limits: Limits
+    halt: Halt
 
     def regions(
         self, file: BinaryIO, region: Region, to_grey: ToGrey
@@ -91,8 +93,10 @@ class EncodedScreens:
                 try:
                     grey = decode(encoded)
                 except (CorruptPixelData, DecoderFault):
+                    self.halt.check()  # a decoder that was stopped answers as a damaged screen does
                     raise
                 except Exception as error:  # whatever hostile bytes make a decoder raise
+                    self.halt.check()
                     raise CorruptPixelData(_DAMAGED.format(number)) from error
                 yield grey
 
@@ -107,6 +111,7 @@ class EncodedScreens:
                 if native is None:
                     said = _described(f, code.bits)
                     native = stack.enter_context(NativeDecoder(uid, said, self.limits))
+                    stack.enter_context(self.halt.ending(native.stop))
                 if native.bits != code.bits:
                     raise ValueError("the screens have different bits")
                 return native.decode(encoded)

@@ -121,6 +121,11 @@ class NativeDecoder:
             )
         raise CorruptPixelData("The image data is damaged and cannot be decoded.")
 
+    def stop(self) -> None:
+        """End the process, from any thread: what it is asked for is then damaged."""
+        if self._process is not None:
+            self._process.kill()
+
     def _exchange(self, request: bytes, answer_bytes: int) -> bytes:
         """Send bytes and read an answer, shorter than asked for where the process died."""
         process = self._process
@@ -135,8 +140,7 @@ class NativeDecoder:
 
     def _stop_overdue(self) -> None:
         self._timed_out.set()
-        if self._process is not None:
-            self._process.kill()
+        self.stop()
 
     def _kill(self) -> None:
         process = self._process

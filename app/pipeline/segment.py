@@ -69,7 +69,7 @@ def segment(
     share, (in_view, followable) = _over_whole_strip(
         picture, mm_per_row, networks, CHANNELS[convention], progress
     )
-    rows, near = decode(share)
+    rows, near = decode(share, lambda: progress(1.0))
     seen = _visible(in_view, rows)
     confidence = np.minimum(near[0], near[1]) * in_view * seen
     return _on_strip(strip, rows, confidence.astype(np.float32), followable * seen, seen)
@@ -125,13 +125,15 @@ def _fade() -> Floats:
     return weight
 
 
-def decode(share: Floats) -> tuple[Floats, Floats]:
+def decode(share: Floats, go_on: Callable[[], None] = lambda: None) -> tuple[Floats, Floats]:
     """Follow the most probable path of each border through distributions over the rows.
 
     Parameters
     ----------
     share : ndarray of float32, shape (borders, rows, columns)
         Sums to 1 over the rows, whose number is even.
+    go_on : callable
+        Called many times; may raise to stop.
 
     Returns
     -------
@@ -141,7 +143,7 @@ def decode(share: Floats) -> tuple[Floats, Floats]:
         Share of the distribution within four rows of the path: how sure it is, 0..1.
     """
     pairs = share[:, 0::2] + share[:, 1::2]
-    path = 2 * _smoothest_path(np.log(pairs + SHARE_FLOOR))
+    path = 2 * _smoothest_path(np.log(pairs + SHARE_FLOOR), go_on)
     rows = share.shape[1]
     # as far to either side of the pair of rows on the path
     offsets = np.arange(-CENTRE_ROWS, CENTRE_ROWS + 2)
@@ -157,7 +159,7 @@ def decode(share: Floats) -> tuple[Floats, Floats]:
     return place.astype(np.float32), np.minimum(near, 1).astype(np.float32)
 
 
-def _smoothest_path(score: Floats) -> NDArray[np.int64]:
+def _smoothest_path(score: Floats, go_on: Callable[[], None]) -> NDArray[np.int64]:
     """Path of highest score with a quadratic penalty on its slope (Viterbi), per border.
 
     The strip is cut into overlapping pieces; after the overlap a path no longer depends on where
@@ -166,7 +168,11 @@ def _smoothest_path(score: Floats) -> NDArray[np.int64]:
     columns = score.shape[2]
     starts = np.arange(0, columns, PIECE_COLUMNS)
     some = [starts[i : i + PIECES_AT_ONCE] for i in range(0, len(starts), PIECES_AT_ONCE)]
-    return np.concatenate([_paths_of_pieces(score, s) for s in some], axis=1)[:, :columns]
+    paths = []
+    for begins in some:
+        go_on()
+        paths.append(_paths_of_pieces(score, begins))
+    return np.concatenate(paths, axis=1)[:, :columns]
 
 
 def _paths_of_pieces(score: Floats, starts: NDArray[np.int64]) -> NDArray[np.int64]:

@@ -6,10 +6,24 @@ import shutil
 import tempfile
 from collections.abc import Callable, Collection
 from pathlib import Path
+from typing import NamedTuple
+
+from app.storage.errors import StorageFullError, full_disk_noticed
 
 
 class StoreInUseError(Exception):
     """Another service works in this data folder."""
+
+
+class Size(NamedTuple):
+    """What an analysis takes on disk, in bytes."""
+
+    upload: int
+    result: int
+
+    @property
+    def total(self) -> int:
+        return self.upload + self.result
 
 
 class Files:
@@ -56,7 +70,8 @@ class Files:
 
     def new_upload(self) -> Path:
         """Make an empty file for a body that is about to arrive."""
-        handle, name = tempfile.mkstemp(suffix=".part", dir=self._tmp)
+        with full_disk_noticed():
+            handle, name = tempfile.mkstemp(suffix=".part", dir=self._tmp)
         os.close(handle)
         return Path(name)
 
@@ -67,16 +82,18 @@ class Files:
     def keep_upload(self, part: Path, id: str) -> Path:
         """Move a complete upload to where its analysis looks for it."""
         target = self.upload(id)
-        part.replace(target)
+        with full_disk_noticed():
+            part.replace(target)
         return target
 
     def sync_upload(self, id: str) -> None:
         """Make sure that an upload survives a power cut; nothing where it is gone already."""
         try:
-            _sync(self.upload(id))
+            with full_disk_noticed():  # some file systems find room for it only now
+                _sync(self.upload(id))
+                _sync(self._uploads)
         except FileNotFoundError:
             return
-        _sync(self._uploads)
 
     def drop_upload(self, id: str) -> None:
         """Delete the recording of an analysis."""
@@ -103,13 +120,20 @@ class Files:
         -------
         Path
             The folder's place.
+
+        Raises
+        ------
+        StorageFullError
         """
         target = self.result(id)
-        with tempfile.TemporaryDirectory(dir=self._tmp, ignore_cleanup_errors=True) as folder:
+        with (
+            full_disk_noticed(),
+            tempfile.TemporaryDirectory(dir=self._tmp, ignore_cleanup_errors=True) as folder,
+        ):
             filled = Path(folder) / id
             filled.mkdir()
             write(filled)
-            for path in filled.rglob("*"):
+            for path in (*filled.rglob("*"), filled):
                 _sync(path)
             shutil.rmtree(target, ignore_errors=True)  # of an attempt that did not end
             filled.replace(target)
@@ -161,11 +185,39 @@ class Files:
             if path.name not in results:
                 _delete(path)
 
+    def sizes_bytes(self) -> dict[str, Size]:
+        """Measure what every analysis takes, by its id."""
+        results = {path.name: _bytes_of(path) for path in self._analyses.iterdir()}
+        uploads = {path.stem: _bytes_of(path) for path in self._uploads.iterdir()}
+        return {
+            id: Size(upload=uploads.get(id, 0), result=results.get(id, 0))
+            for id in results.keys() | uploads.keys()
+        }
+
+    def records_bytes(self) -> int:
+        """Measure what the records take, with the log that belongs to them."""
+        return sum(_bytes_of(path) for path in self.root.glob(f"{self.records_path.name}*"))
+
+    def check_room(self, needed_bytes: int) -> None:
+        """Raise `StorageFullError` where the disk has not this much room."""
+        if shutil.disk_usage(self.root).free < needed_bytes:
+            raise StorageFullError
+
     def check_writable(self) -> None:
         """Raise OSError where no file can be written."""
         with tempfile.TemporaryFile(dir=self._tmp) as stream:
             stream.write(b"\0")
             stream.flush()
+
+
+def _bytes_of(path: Path) -> int:
+    """Sum up the files of a folder, or measure one file; what has just gone counts nothing."""
+    try:
+        if path.is_dir():
+            return sum(_bytes_of(inner) for inner in path.iterdir())
+        return path.stat().st_size
+    except FileNotFoundError:
+        return 0
 
 
 def _delete(path: Path) -> None:

@@ -5,7 +5,8 @@ statement that names the status it expects, so that a cancelled analysis cannot 
 """
 
 import secrets
-from collections.abc import Sequence
+import sqlite3
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -13,9 +14,11 @@ from typing import Any
 from sqlalchemy import (
     ColumnElement,
     Engine,
+    ExceptionContext,
     create_engine,
     delete,
     event,
+    func,
     insert,
     select,
     text,
@@ -24,7 +27,7 @@ from sqlalchemy import (
 from sqlalchemy.engine import RowMapping
 from sqlalchemy.exc import IntegrityError
 
-from app.storage.errors import KeyReusedError
+from app.storage.errors import KeyReusedError, StorageFullError
 from app.storage.schema import (
     REUSABLE,
     UNFINISHED,
@@ -36,6 +39,10 @@ from app.storage.schema import (
     idempotency_keys,
 )
 from app.storage.upgrade import upgrade
+
+# No room for the database or its log, or for the memory that its readers share.
+_SQLITE_FULL = (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_SHMSIZE)
+_POSTGRESQL_FULL = "53100"
 
 
 class Records:
@@ -56,6 +63,7 @@ class Records:
         self._engine = create_engine(url)
         if self._engine.dialect.name == "sqlite":
             event.listen(self._engine, "connect", _prepare_sqlite)
+        event.listen(self._engine, "handle_error", _notice_full_disk)
         upgrade(self._engine)
 
     @classmethod
@@ -198,13 +206,46 @@ class Records:
             rows = connection.execute(query.order_by(analyses.c.number)).mappings()
             return [_record(row) for row in rows]
 
+    def count_queued(self, *, interactive: bool, owner: str | None = None) -> int:
+        """Count the analyses that wait: those that somebody waits for, or all others.
+
+        Parameters
+        ----------
+        interactive : bool
+        owner : str, optional
+            Only those of this owner.
+        """
+        asked = analyses.c.interactive.is_(True)
+        query = (
+            select(func.count())
+            .select_from(analyses)
+            .where(analyses.c.status == "queued", asked if interactive else asked.is_not(True))
+        )
+        if owner is not None:
+            query = query.where(analyses.c.owner == owner)
+        with self._engine.connect() as connection:
+            return connection.execute(query).scalar_one()
+
     def finished_before(self, moment: datetime) -> Sequence[str]:
-        """Give the ids of the analyses that had ended before a moment; unfinished ones never."""
+        """Give the ids of the analyses that had ended before a moment, the first to end first."""
         query = select(analyses.c.id).where(
             analyses.c.status.not_in(UNFINISHED), analyses.c.finished_at < moment
         )
         with self._engine.connect() as connection:
-            return connection.execute(query.order_by(analyses.c.number)).scalars().all()
+            ordered = query.order_by(analyses.c.finished_at, analyses.c.number)
+            return connection.execute(ordered).scalars().all()
+
+    def count_by_status(self) -> Mapping[Status, int]:
+        """Count the analyses in each state that any is in."""
+        query = select(analyses.c.status, func.count()).group_by(analyses.c.status)
+        with self._engine.connect() as connection:
+            return dict(connection.execute(query).all())
+
+    def owners(self) -> Mapping[str, str | None]:
+        """Give the owner of every analysis, by its id."""
+        query = select(analyses.c.id, analyses.c.owner)
+        with self._engine.connect() as connection:
+            return dict(connection.execute(query).all())
 
     def ids(self) -> set[str]:
         """Give the ids of all analyses."""
@@ -279,9 +320,19 @@ class Records:
             finished_at=datetime.now(UTC),
         )
 
-    def add_render_time(self, id: str, milliseconds: float) -> None:
-        """Note how long one more figure took to draw."""
-        self._change(id, ("succeeded",), render_ms=analyses.c.render_ms + milliseconds)
+    def begin_render(self, id: str) -> None:
+        """Note that a figure is being drawn: should that kill the service, it shows."""
+        attempts = func.coalesce(analyses.c.render_attempts, 0) + 1
+        self._change(id, ("succeeded",), render_attempts=attempts)
+
+    def end_render(self, id: str, milliseconds: float) -> None:
+        """Note how long it took, or that it broke in an orderly way (0 ms)."""
+        self._change(
+            id,
+            ("succeeded",),
+            render_ms=analyses.c.render_ms + milliseconds,
+            render_attempts=0,
+        )
 
     def remove(self, id: str) -> bool:
         """Remove the record of an analysis that has ended; whether there was one."""
@@ -329,6 +380,13 @@ def new_id() -> str:
 
 def _record(row: RowMapping) -> Record:
     return Record(**row)
+
+
+def _notice_full_disk(context: ExceptionContext) -> None:
+    cause = context.original_exception
+    code, state = getattr(cause, "sqlite_errorcode", None), getattr(cause, "sqlstate", None)
+    if code in _SQLITE_FULL or state == _POSTGRESQL_FULL:
+        raise StorageFullError from cause
 
 
 def _prepare_sqlite(connection: Any, _: Any) -> None:

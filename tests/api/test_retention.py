@@ -119,4 +119,37 @@ async def test_a_store_that_fails_once_is_asked_again(monkeypatch, caplog) -> No
 
     async with expiry.expiring(expire, 1e-9):
         await again.wait()
-    assert "could not be removed" in caplog.text
+    assert "could not be tidied" in caplog.text
+
+
+async def test_beyond_a_size_the_oldest_go_first(serve: Serve, settings, core: Core) -> None:
+    async with serve(keep_uploads=True) as client:
+        service = client._transport.app.state.service
+        done = [(await post_raw(client, GOOD + bytes([n]), figures=False)).json() for n in range(3)]
+        core.open.clear()
+        core.started.clear()
+        running = (await post_raw(client, GOOD + b"x", ASYNC)).json()["id"]
+        queued = (await post_raw(client, GOOD + b"y", ASYNC)).json()["id"]
+        await anyio.to_thread.run_sync(core.started.wait)
+        sizes = {id: size.total for id, size in service.files.sizes_bytes().items()}
+        assert sizes[done[0]["id"]] > sizes[running] == len(GOOD) + 1
+        total = sum(sizes.values())
+
+        assert service.intake.shrink(total) == 0
+        assert service.intake.shrink(total - 1) == 1
+        assert (await client.get(done[0]["links"]["self"])).status_code == 404
+        assert not list(settings.data_dir.rglob(f"*{done[0]['id']}*"))
+        for kept in done[1:]:
+            assert (await client.get(kept["links"]["self"])).status_code == 200
+        assert service.intake.shrink(1) == 2, "the unfinished stay, however much they are"
+        core.open.set()
+        for id in (running, queued):
+            await until(client, id, "succeeded")
+
+
+async def test_it_shrinks_by_itself_while_the_service_runs(serve: Serve, monkeypatch) -> None:
+    monkeypatch.setattr("app.main.TIDY_EVERY_S", 0.01)
+    async with serve(results_max_bytes=1) as client:
+        id = (await post_raw(client, headers=ASYNC)).json()["id"]
+        while (await client.get(f"/v1/analyses/{id}")).status_code != 404:
+            await anyio.sleep(0.01)

@@ -1,6 +1,7 @@
 """Studies: files come in, tables come out, and nothing stays that nobody refers to."""
 
 import csv
+import errno
 import hashlib
 import io
 import zipfile
@@ -11,6 +12,7 @@ from typing import Any
 import httpx
 import pytest
 
+from app.jobs.archives import Archive, Member
 from app.keys import add_key
 from tests.api.conftest import GOOD, PNG, Core, Serve, post_raw, until
 
@@ -529,3 +531,40 @@ async def test_a_study_outlives_a_restart(serve: Serve) -> None:
     async with serve() as client:
         assert (await client.get(study["links"]["self"])).json() == before
         assert [entry["group"] for entry in await entries(client, study)] == ["wt"]
+
+
+async def test_a_full_queue_is_said_before_anything_is_taken_in(serve: Serve, core: Core) -> None:
+    core.open.clear()
+    async with serve(max_queued=1) as client:
+        study = await make(client)
+        first = await add(client, study, GOOD + b"0", file_name="0.dcm")
+        await until(client, first.json()["items"][0]["analysis_id"], "running")
+        both = await add_zip(client, study, zipped({"1.dcm": GOOD + b"1", "2.dcm": GOOD + b"2"}))
+        assert both.json()["added"] == 2, "what an archive holds may wait, once it is taken"
+        refused = await add(client, study, GOOD + b"3", file_name="3.dcm")
+        assert (refused.status_code, refused.json()["code"]) == (429, "queue_full")
+        assert int(refused.headers["retry-after"]) > 0
+        core.open.set()
+        assert (await ended(client, study))["counts"]["succeeded"] == 3
+        assert (await add(client, study, GOOD + b"3", file_name="3.dcm")).status_code == 202
+
+
+async def test_a_full_disk_keeps_what_was_taken_in(
+    client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    extract = Archive.extract
+
+    def full(self: Archive, member: Member, target: Path) -> str:
+        if member.name == "2.dcm":
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return extract(self, member, target)
+
+    study = await make(client)
+    content = zipped({f"{n}.dcm": GOOD + bytes([n]) for n in (1, 2, 3)})
+    with monkeypatch.context() as patched:
+        patched.setattr(Archive, "extract", full)
+        answer = await add_zip(client, study, content)
+        assert (answer.status_code, answer.json()["code"]) == (507, "storage_full")
+    assert [entry["file_name"] for entry in await entries(client, study)] == ["1.dcm"]
+    answer = await add_zip(client, study, content)
+    assert (answer.json()["known"], answer.json()["added"]) == (1, 2)

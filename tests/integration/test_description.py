@@ -83,6 +83,10 @@ def test_nothing_breaks_and_every_status_is_described(
         ("POST", "/v1/analyses", 422),
         ("GET", "/v1/analyses/{id}/beats.csv", 200),
         ("DELETE", "/v1/analyses/{id}", 204),
+        ("POST", "/v1/studies", 201),
+        ("POST", "/v1/studies/{id}/analyses", 202),
+        ("GET", "/v1/studies/{id}/summary.csv", 200),
+        ("DELETE", "/v1/studies/{id}", 204),
     ):
         assert answers[answer] > 0, answers
     assert (answers["GET", "unmatched", 401] > 0) is use_keys, "access was tried without a key"

@@ -266,3 +266,28 @@ def _ask(service: Process, content_type: str, length: int) -> bytes:
         while more := connection.recv(65_536):
             answer += more
         return answer
+
+
+def test_events_come_while_the_analysis_runs(gated, gate: Path) -> None:
+    with gated() as service, service.client() as client:
+        link = post(client).headers["location"]
+        with client.stream("GET", f"{link}/events") as events:
+            lines = events.iter_lines()
+            for line in lines:
+                if '"running"' in line:
+                    break
+            gate.write_text("open")
+            rest = [line for line in lines if line]
+        assert rest[-2] == "event: end"
+        assert '"succeeded"' in rest[-1]
+
+
+def test_a_follower_does_not_hold_the_process(gated, gate: Path) -> None:
+    with gated(shutdown_grace_s=0) as service, service.client() as client:
+        link = post(client).headers["location"]
+        with client.stream("GET", f"{link}/events") as events:
+            lines = events.iter_lines()
+            assert next(lines) == "event: progress"
+            service.popen.send_signal(signal.SIGTERM)
+            assert "event: end" not in list(lines)
+        assert service.popen.wait(60) == 0

@@ -82,6 +82,8 @@ def test_an_argument_goes_before_the_environment(monkeypatch: pytest.MonkeyPatch
         ("RESULTS_EXPIRE_AFTER_H", "0"),
         ("RESULTS_EXPIRE_AFTER_H", "inf"),
         ("MAX_UPLOADS_AT_ONCE", "0"),
+        ("MAX_ATTEMPTS", "2"),
+        ("MAX_QUEUED", "0"),
         ("LOG_LEVEL", "LOUD"),
         ("MAX_UPLOAD_BYTES", "0"),
         ("HEART_RATE_MIN_BPM", "1000"),

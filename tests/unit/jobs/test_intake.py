@@ -29,7 +29,7 @@ def test_nobody_is_told_of_an_analysis_that_the_queue_does_not_know(tmp_path: Pa
 
     second = threading.Thread(target=find_it)
 
-    def submit(id: str) -> None:
+    def submit(id: str, **line: Any) -> None:
         second.start()
         second.join(CATCH_UP_S)
         events.append(("submitted", id))

@@ -141,3 +141,49 @@ async def test_a_job_that_breaks_does_not_take_its_worker_along(caplog) -> None:
     assert await queue.wait("good") == DONE
     assert "a job could not be run" in caplog.text
     assert queue.drain(5)
+
+
+async def test_somebody_who_comes_to_wait_moves_a_job_ahead(queue, work: Work) -> None:
+    for id in ("running", "bulk", "wanted"):
+        queue.submit(id)
+    work.begun.acquire()
+    queue.hasten("wanted")
+    queue.hasten("running")
+    queue.hasten("unknown")
+    work.go_on.release(3)
+    await queue.wait("bulk")
+    assert work.order == ["running", "wanted", "bulk"]
+
+
+async def test_what_may_kill_the_service_runs_alone(work: Work) -> None:
+    queue = InProcessQueue(work, workers=2)
+    queue.submit("before")
+    work.begun.acquire()
+    queue.submit("suspect", alone=True)
+    queue.submit("after", interactive=True)
+    assert (queue.running, queue.queued) == (1, 2), "it waits until nothing else runs"
+    work.go_on.release()
+    await queue.wait("before")
+    work.begun.acquire()
+    assert work.order == ["before", "suspect"]
+    assert (queue.running, queue.queued) == (1, 1), "and nothing begins beside it"
+    work.go_on.release()
+    await queue.wait("suspect")
+    work.go_on.release()
+    assert await queue.wait("after") == DONE
+    assert queue.drain(5)
+
+
+async def test_it_knows_what_waits_or_runs(queue: InProcessQueue, work: Work) -> None:
+    assert not queue.knows("a")
+    queue.submit("a")
+    queue.submit("b")
+    work.begun.acquire()
+    assert queue.knows("a")
+    assert queue.knows("b")
+    work.go_on.release(2)
+    await queue.wait("b")
+    assert not queue.knows("a")
+    assert not queue.stopped
+    queue.drain(0)
+    assert queue.stopped
