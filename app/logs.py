@@ -84,6 +84,8 @@ def configure_logging(level: str, stream: TextIO | None = None) -> None:
         root.removeHandler(old)
     root.addHandler(handler)
     root.setLevel(level)
+    # Alembic says at every start that it has begun; what it changes is a line of ours.
+    logging.getLogger("alembic").setLevel(logging.WARNING)
     # A form that cannot be read is refused by us, in a line of ours.
     logging.getLogger("python_multipart").setLevel(logging.ERROR)
     # What pydicom says of a header may quote the header.

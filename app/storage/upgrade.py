@@ -1,5 +1,6 @@
 """Brings the tables of a database to what this version works with, whatever version made them."""
 
+import logging
 from pathlib import Path
 
 from alembic import command
@@ -7,6 +8,8 @@ from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, Engine, inspect
+
+logger = logging.getLogger(__name__)
 
 MIGRATIONS = Path(__file__).with_name("migrations")
 
@@ -44,7 +47,10 @@ def upgrade(engine: Engine, to: str = "head") -> None:
         elif at is not None and at not in _known(config):
             raise NewerStoreError("a later version of the service made the records in this folder.")
         command.upgrade(config, to)
+        now = _version_of(connection)
         connection.commit()
+    if now != at:
+        logger.info("records brought to this version", extra={"before": at, "now": now})
 
 
 def _version_of(connection: Connection) -> str | None:

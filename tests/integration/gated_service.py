@@ -1,9 +1,15 @@
-"""The service with a core that waits until a file says ``open``; run by the tests next to it."""
+"""The service with a core that waits until a file says ``open``; run by the tests next to it.
+
+A recording may say more: ``deaf`` to hear of no end, ``lasts 100 ms``, ``poison`` to kill.
+"""
 
 import os
+import re
+import signal
 import sys
 import threading
 from pathlib import Path
+from time import monotonic
 from types import SimpleNamespace
 from typing import Any
 
@@ -31,6 +37,13 @@ def analyse(path: Path, networks: Any, **asked: Any) -> Analysis:
     if b"bad" in content:
         raise CorruptPixelData("Cut off.")
     deaf = b"deaf" in content
+    if b"poison" in content:
+        os.kill(os.getpid(), signal.SIGKILL)
+    if lasts := re.search(rb"lasts (\d+) ms", content):
+        end = monotonic() + int(lasts[1]) / 1000
+        while monotonic() < end:
+            asked["progress"]("segment", 0.4)
+            threading.Event().wait(0.005)
     while gate.read_text() != "open":
         if not deaf:  # as a long call into native code
             asked["progress"]("segment", 0.4)
