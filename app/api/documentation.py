@@ -10,7 +10,7 @@ from app.api import examples
 from app.api.access import access_to
 from app.api.options import KEY_LENGTH, AnalysisOptions
 from app.api.problems import CATALOGUE, MEDIA_TYPE, describe
-from app.api.schemas import ProblemOut
+from app.api.schemas import EventOut, ProblemOut
 from app.settings import Settings
 
 Responses = dict[int | str, dict[str, Any]]
@@ -103,6 +103,26 @@ def file_of(media_type: str, example: Any, description: str) -> dict[str, Any]:
     if example is not None:
         content["example"] = example
     return {"description": description, "content": {media_type: content}, "headers": REQUEST_ID}
+
+
+def events_of(example: str, description: str) -> dict[str, Any]:
+    """Describe a response of server-sent events, each with a name and JSON as its data."""
+    described = file_of("text/event-stream", example, description)
+    content = described["content"]["text/event-stream"]
+    del content["schema"]  # it would be of the stream as a whole
+    content["itemSchema"] = {
+        "type": "object",
+        "required": ["event", "data"],
+        "properties": {
+            "event": {"enum": ["progress", "end"]},
+            "data": {
+                "type": "string",
+                "contentMediaType": "application/json",
+                "contentSchema": {"$ref": "#/components/schemas/EventOut"},
+            },
+        },
+    }
+    return described
 
 
 def _location(status: str) -> dict[str, Any]:
@@ -230,7 +250,10 @@ def describe_with(app: FastAPI, settings: Settings) -> None:
                 servers=app.servers,
             )
             schemas = schema.setdefault("components", {}).setdefault("schemas", {})
-            schemas["ProblemOut"] = ProblemOut.model_json_schema()
+            for model in (ProblemOut, EventOut):
+                whole = model.model_json_schema(ref_template="#/components/schemas/{model}")
+                schemas.update(whole.pop("$defs", {}))
+                schemas[model.__name__] = whole
             for unused in ("HTTPValidationError", "ValidationError"):
                 schemas.pop(unused, None)
             for operation in (o for path in schema["paths"].values() for o in path.values()):

@@ -10,7 +10,7 @@ from fastapi.responses import StreamingResponse
 from app.api import examples
 from app.api.access import Who
 from app.api.analyses import AnalysisId, see
-from app.api.documentation import answers, file_of
+from app.api.documentation import answers, events_of
 from app.api.schemas import EventOut, ProgressOut
 from app.api.service import Here, Service
 from app.api.views import error_of
@@ -36,7 +36,7 @@ HEARTBEAT_S = 10.0
     summary="Follow an analysis",
     response_class=StreamingResponse,
     responses=answers(
-        {200: file_of(EVENT_STREAM, examples.EVENTS, "Its events, until it has ended.")},
+        {200: events_of(examples.EVENTS, "Its events, until it has ended.")},
         "not_found",
     ),
 )
