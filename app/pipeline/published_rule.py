@@ -76,6 +76,9 @@ def measure(
 ) -> Measurement:
     """Find the extremes of the diameter.
 
+    Of extremes that are equally large and nearer than 85 columns, the one that scipy keeps depends
+    on how numpy sorts equal numbers, which is not the same on every processor (AVX2, AVX-512).
+
     Parameters
     ----------
     pixels_in_column : ndarray of int, shape (columns,)
