@@ -33,6 +33,10 @@ class NameTakenError(Exception):
     """Another file has this name in the study."""
 
 
+class StudyGoneError(Exception):
+    """The study was removed while a file for it was on its way."""
+
+
 @dataclass(frozen=True)
 class Added:
     """What became of the files that were sent.
@@ -93,6 +97,7 @@ class Studies:
         ------
         NameTakenError
             Another file has this name.
+        StudyGoneError
         StorageFullError
         OSError
             The upload cannot be stored.
@@ -108,6 +113,7 @@ class Studies:
         if refusal is None:
             _sync(upload.path)  # not under the lock: it takes its time
         with self._referring:
+            self._require(study)
             before = self.table.named(study.id, entry.file_name)
             if before is not None and before.sha256 != entry.sha256 and not _is_lost(before):
                 raise NameTakenError(entry.file_name)
@@ -143,6 +149,7 @@ class Studies:
             The sample sheet cannot be used.
         ArchiveError
             That in the archive cannot be read.
+        StudyGoneError
         StorageFullError
             There is no room for a file. What was unpacked before stays in the study.
         """
@@ -176,6 +183,17 @@ class Studies:
             for id in analyses:
                 self._drop_orphan(id)
         return removed
+
+    def tidy(self) -> int:
+        """Remove what a process that died left without a study; how many analyses.
+
+        Call it before anything else is taken in: the analysis of a file is recorded before the
+        study refers to it, and goes after the study.
+        """
+        orphans = self.table.orphans()
+        for id in orphans:
+            self._drop_orphan(id)
+        return len(orphans)
 
     def recordings(self, study: Study) -> Iterator[Recording]:
         """Go through the files of a study with their results, one after the other."""
@@ -229,11 +247,16 @@ class Studies:
     def _put_beside(self, study: Study, entry: NewEntry) -> Entry:
         """Record what could not be taken in, without touching a good file of the same name."""
         with self._referring:
+            self._require(study)
             name, number = entry.file_name, 1
             while (there := self.table.named(study.id, name)) and not _is_lost(there):
                 number += 1
                 name = f"{entry.file_name[:240]} ({number})"
             return self.table.put(study.id, replace(entry, file_name=name))
+
+    def _require(self, study: Study) -> None:
+        if self.table.get(study.id) is None:
+            raise StudyGoneError(study.id)
 
     def _refusal(self, study: Study, upload: Upload, entry: NewEntry) -> tuple[str, str] | None:
         try:

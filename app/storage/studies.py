@@ -24,6 +24,9 @@ _entry = select(
     func.coalesce(entries.c.error_code, analyses.c.error_code).label("error_code"),
     func.coalesce(entries.c.error_detail, analyses.c.error_detail).label("error_detail"),
 ).select_from(_joined)
+_orphans = select(analyses.c.id).where(
+    analyses.c.study_only.is_(True), ~exists().where(entries.c.analysis_id == analyses.c.id)
+)
 
 
 class StudyRecords:
@@ -166,12 +169,14 @@ class StudyRecords:
 
     def is_orphan(self, analysis_id: str) -> bool:
         """Whether an analysis was asked for by studies only, none of which has it any more."""
-        query = select(
-            exists().where(analyses.c.id == analysis_id, analyses.c.study_only.is_(True))
-            & ~exists().where(entries.c.analysis_id == analysis_id)
-        )
+        query = select(exists(_orphans.where(analyses.c.id == analysis_id)))
         with self._engine.connect() as connection:
             return bool(connection.execute(query).scalar())
+
+    def orphans(self) -> Sequence[str]:
+        """Give the ids of all such analyses."""
+        with self._engine.connect() as connection:
+            return connection.execute(_orphans).scalars().all()
 
     def _first(self, *conditions: object) -> Entry | None:
         with self._engine.connect() as connection:

@@ -4,15 +4,18 @@ import csv
 import errno
 import hashlib
 import io
+import threading
 import zipfile
 from collections import Counter
 from pathlib import Path
 from typing import Any
 
+import anyio
 import httpx
 import pytest
 
 from app.jobs.archives import Archive, Member
+from app.jobs.studies import Studies
 from app.keys import add_key
 from tests.api.conftest import GOOD, PNG, Core, Serve, post_raw, until
 
@@ -314,6 +317,60 @@ async def test_a_study_is_removed_while_it_runs(
     assert (await post_raw(client, GOOD + b"after")).status_code == 201
     folders = list(Path(settings.data_dir, "analyses").iterdir())
     assert len(folders) == 1
+
+
+@pytest.mark.parametrize("send", [add, add_zip])
+async def test_a_study_is_removed_while_a_file_is_on_its_way(
+    client: httpx.AsyncClient, core: Core, monkeypatch: pytest.MonkeyPatch, send: Any
+) -> None:
+    study = await make(client)
+    held, seen = threading.Event(), threading.Event()
+    taken_in = Studies.add
+
+    def hold(self: Studies, *given: Any) -> Any:
+        seen.set()
+        held.wait()
+        return taken_in(self, *given)
+
+    monkeypatch.setattr(Studies, "add", hold)
+    answers = []
+
+    async def upload() -> None:
+        content = GOOD if send is add else zipped({"a.dcm": GOOD, "b.dcm": b"no dicom"})
+        answers.append(await send(client, study, content))
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(upload)
+        await anyio.to_thread.run_sync(seen.wait)
+        assert (await client.delete(study["links"]["self"])).status_code == 204
+        held.set()
+    (answer,) = answers
+    assert (answer.status_code, answer.json()["code"]) == (404, "not_found")
+    assert (await client.get("/v1/analyses")).json()["items"] == []
+    table_of_studies = client._transport.app.state.service.studies.table
+    assert list(table_of_studies.all_entries(study["id"])) == [], "nothing of it is kept"
+
+
+async def test_what_a_killed_removal_left_goes_with_the_next_start(
+    serve: Serve, core: Core, settings: Any
+) -> None:
+    core.open.clear()
+    async with serve(shutdown_grace_s=0) as client:
+        doomed, kept = await make(client, "doomed"), await make(client, "kept")
+        for n in range(3):
+            await add(client, doomed, GOOD + bytes([n]), file_name=f"{n}.dcm")
+        await add(client, kept, GOOD + bytes([0]), file_name="0.dcm")
+        alone = (await post_raw(client, GOOD + bytes([1]), {"Prefer": "respond-async"})).json()
+        # what a removal does first; then the service is killed
+        client._transport.app.state.service.studies.table.remove(doomed["id"])
+    core.open.set()
+    async with serve() as client:
+        assert (await ended(client, kept))["counts"]["succeeded"] == 1
+        await until(client, alone["id"], "succeeded")
+        items = (await client.get("/v1/analyses")).json()["items"]
+        (entry,) = await entries(client, kept)
+        assert {item["id"] for item in items} == {alone["id"], entry["analysis_id"]}
+        assert list(Path(settings.data_dir, "uploads").iterdir()) == []
 
 
 async def test_a_file_is_taken_out(client: httpx.AsyncClient) -> None:
