@@ -18,7 +18,7 @@ from app.storage.errors import full_disk_noticed
 from app.storage.files import Files
 from app.storage.records import Records
 from app.storage.serial import LayoutError, load_analysis
-from app.storage.studies import StudyRecords
+from app.storage.studies import REMOVED, StudyRecords
 from app.storage.study_schema import Entry, NewEntry, Study
 
 logger = logging.getLogger(__name__)
@@ -199,9 +199,11 @@ class Studies:
         """Go through the files of a study with their results, one after the other."""
         for entry in self.table.all_entries(study.id):
             status, analysis = entry.status, None
+            why = (entry.error_code, entry.error_detail)
             if status == "succeeded" and entry.analysis_id is not None:
                 analysis = self._load(entry.analysis_id)
-                status = status if analysis is not None else "removed"
+                if analysis is None:
+                    status, why = "removed", REMOVED
             yield Recording(
                 id=entry.analysis_id,
                 file_name=entry.file_name,
@@ -212,8 +214,8 @@ class Studies:
                 profile=study.profile,
                 figures=study.figures,
                 status=status,
-                error_code=entry.error_code,
-                error_detail=entry.error_detail,
+                error_code=why[0],
+                error_detail=why[1],
                 analysis=analysis,
             )
 

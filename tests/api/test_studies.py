@@ -7,6 +7,7 @@ import io
 import threading
 import zipfile
 from collections import Counter
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -397,10 +398,38 @@ async def test_a_removed_analysis_leaves_the_name(client: httpx.AsyncClient) -> 
     assert (entry["status"], entry["links"]["analysis"]) == ("removed", None)
     (row,) = await table(client, study, "summary_csv")
     assert (row["status"], row["lvid_d_mm_n"]) == ("removed", "")
+    assert entry["error"]["code"] == row["error_code"] == "not_found"
     assert await table(client, study, "beats_csv") == []
     answer = await add(client, study, file_name="a.dcm", group="wt")
     assert answer.json()["added"] == 1, "it can be sent again"
     assert (await ended(client, study))["counts"]["succeeded"] == 1
+
+
+async def test_what_expires_leaves_its_reason(client: httpx.AsyncClient) -> None:
+    study = await make(client)
+    await add(client, study, GOOD + b"pixels:too_short", file_name="bad.dcm")
+    await add(client, study, GOOD, file_name="1.dcm", mouse_id="M")
+    before = await ended(client, study)
+    service = client._transport.app.state.service
+    assert service.intake.expire(datetime.now(UTC) + timedelta(hours=1)) == 2
+    await add(client, study, GOOD + b"2", file_name="2.dcm", mouse_id="M")
+    after = await ended(client, study)
+
+    wanted = {"total": 3, "succeeded": 1, "failed": 1, "removed": 1}
+    assert {name: after["counts"][name] for name in wanted} == wanted
+    why_bad, why_gone = after["failures"]
+    assert [why_bad] == before["failures"]
+    assert why_bad["code"] == "too_short"
+    assert (why_gone["file_name"], why_gone["code"]) == ("1.dcm", "not_found")
+    rows = await table(client, study, "summary_csv")
+    assert [row["error_detail"] for row in rows] == [why_bad["detail"], why_gone["detail"], ""]
+    (mouse,) = await table(client, study, "mice_csv")
+    assert (mouse["file_names"], mouse["recordings_without_result"]) == ("2.dcm", "1")
+    for entry in await entries(client, study):
+        if link := entry["links"]["analysis"]:
+            assert (await client.get(link)).status_code == 200
+    again = await add(client, study, GOOD + b"pixels:too_short", file_name="bad.dcm")
+    assert again.json()["added"] == 1, "it can be tried again"
 
 
 async def test_a_name_stands_for_one_file(client: httpx.AsyncClient, core: Core) -> None:
