@@ -40,6 +40,9 @@ Json = dict[str, Any]
 BUSY = (429, 503)
 """Statuses that ask for another try."""
 
+GATEWAY = (502, 504)
+"""So do these where they are not the service's own words: a gateway does not reach it just now."""
+
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.5, 30.0
 POLL_S = 1.0
 ANSWER_LIMIT_S = 700.0
@@ -376,9 +379,12 @@ class Client:
             try:
                 with _named_errors():
                     response = send()
-                if response.status_code not in BUSY:
-                    return _checked(response)
+                if response.is_success:
+                    return response
                 refusal = _refusal(response)
+                waits = BUSY if refusal.code is not None else (*BUSY, *GATEWAY)
+                if response.status_code not in waits:
+                    raise refusal
                 asked_s = _retry_after_s(response)
                 if response.status_code == httpx.codes.TOO_MANY_REQUESTS:
                     deadline = self._clock() + self._patience_s
@@ -400,12 +406,6 @@ def _named_errors() -> Iterator[None]:
     except httpx.TransportError as error:
         reason = str(error) or type(error).__name__
         raise ServiceError(f"The service cannot be reached ({reason}).") from error
-
-
-def _checked(response: httpx.Response) -> httpx.Response:
-    if not response.is_success:
-        raise _refusal(response)
-    return response
 
 
 def _refusal(response: httpx.Response) -> ServiceError:

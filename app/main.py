@@ -117,6 +117,7 @@ def create_app(
             room=Room(settings.max_queued, settings.max_queued_per_key, settings.min_free_bytes),
         )
         checked = partial(inspect, limits=settings.limits)
+        study_jobs = Studies(StudyRecords(records.engine), intake, records, files, checked)
         app.state.service = Service(
             settings=settings,
             networks=networks,
@@ -126,12 +127,13 @@ def create_app(
             renderer=renderer,
             intake=intake,
             metrics=metrics,
-            studies=Studies(StudyRecords(records.engine), intake, records, files, checked),
+            studies=study_jobs,
             inspect=checked,
             draw_overview=draw_overview,
             keys=keys,
             upload_slots=Semaphore(settings.max_uploads_at_once),
         )
+        study_jobs.tidy()
         intake.recover()
         async with (
             expiring(intake.expire, settings.results_expire_after_h),

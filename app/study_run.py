@@ -23,8 +23,11 @@ TABLES_EVERY_S = 30.0
 _FETCHERS = 2
 _UNFINISHED = ("queued", "running")
 _GONE = ("removed", "cancelled")
-_OF_ONE_FILE = (400, 409, 413, 415, 422)
+_OF_ONE_FILE = (400, 409, 413, 415, 422, 500)
 """Statuses that are about the file that was sent; others would come again with the next."""
+
+_WORTH_ANOTHER_TRY = ("storage_full", "time_limit")
+"""Codes of failures that are the service's and may be over by the next run."""
 
 
 class StudyStateError(Exception):
@@ -218,8 +221,10 @@ class StudyRun:
         expected = vars(file.sample) | {
             "body_mass_g": study["body_mass_g"] if mass_g is None else mass_g
         }
+        error = known["error"] or {"code": None}
         return (
             known["status"] not in _GONE
+            and error["code"] not in _WORTH_ANOTHER_TRY
             and all(known[name] == value for name, value in expected.items())
             and known["size_bytes"] == file.path.stat().st_size
             and known["sha256"] == file.sha256

@@ -165,7 +165,8 @@ def list_entries(
     study = see_study(service, id, caller)
     after = 0 if query.cursor is None else read_cursor(query.cursor)
     table = service.studies.table
-    found = table.entries(study.id, query.limit + 1, after, query.status)
+    statuses = () if query.status is None else (query.status,)
+    found = table.entries(study.id, query.limit + 1, after, statuses)
     more, found = len(found) > query.limit, found[: query.limit]
     return written(
         EntriesOut(

@@ -123,7 +123,10 @@ SUMMARY_CSV = _csv(
     _SAMPLE | _STATISTICS | {"profile": "robust", "figures": True, "status": "succeeded"},
 )
 MICE_CSV = _csv(
-    MICE_COLUMNS, _SAMPLE | _STATISTICS | {"recordings": 1, "file_names": ENTRY["file_name"]}
+    MICE_COLUMNS,
+    _SAMPLE
+    | _STATISTICS
+    | {"recordings": 1, "file_names": ENTRY["file_name"], "recordings_without_result": 0},
 )
 PUBLISHED_ALL_CSV = examples.PUBLISHED_ALL_CSV.replace("mouse_0412.dcm", ENTRY["file_name"])
 PUBLISHED_STATS_CSV = examples.PUBLISHED_STATS_CSV.replace("mouse_0412.dcm", ENTRY["file_name"])

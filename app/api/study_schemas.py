@@ -197,7 +197,7 @@ class FailureOut(_Wire):
 
 
 class StudyInFullOut(StudyOut):
-    """A study with its failures, the first hundred of them."""
+    """A study with the files that have failed or whose results are removed, the first hundred."""
 
     failures: list[FailureOut]
 

@@ -14,13 +14,13 @@ from app.api.documentation import answers, shown
 from app.api.multipart import FIELD_BYTES, form_bytes
 from app.api.problems import Problem, explain
 from app.api.service import Here, Service, prefix
-from app.api.studies import StudyId, see_study
+from app.api.studies import StudyId, no_study, see_study
 from app.api.study_schemas import AddedOut, SampleIn
 from app.api.study_views import view_added
 from app.api.uploads import FORM, ZIP, announced_bytes, check_headers, receive, too_large
 from app.jobs.archives import ArchiveError, ArchiveLimits, is_archive, open_archive
 from app.jobs.intake import Line, Upload
-from app.jobs.studies import Added, NameTakenError
+from app.jobs.studies import Added, NameTakenError, StudyGoneError
 from app.samples import MAX_SHEET_BYTES, Sheet, SheetError, clean_path, read_sheet
 from app.storage.study_schema import Study
 
@@ -113,6 +113,8 @@ def _take_in(
     except NameTakenError:
         detail = "The study has another file of this name: send a file_name of its own, or remove "
         raise Problem("name_taken", f"{detail}the other one first.") from None
+    except StudyGoneError:
+        raise no_study() from None
     except SheetError as error:
         raise Problem("invalid_option", error.detail) from None
     except ArchiveError as error:

@@ -19,6 +19,7 @@ from app.storage.study_schema import Entry, Study
 
 SHOWN_FAILURES = 100
 _UNFINISHED = ("queued", "running")
+_WITHOUT_RESULT = ("failed", "removed")
 
 
 def view_study(table: StudyRecords, study: Study, prefix: str) -> StudyOut:
@@ -67,7 +68,7 @@ def view_study_in_full(table: StudyRecords, study: Study, prefix: str) -> StudyI
             code=entry.error_code or "internal_error",
             detail=entry.error_detail or "",
         )
-        for entry in table.entries(study.id, SHOWN_FAILURES, status="failed")
+        for entry in table.entries(study.id, SHOWN_FAILURES, statuses=_WITHOUT_RESULT)
     ]
     return StudyInFullOut(**vars(view_study(table, study, prefix)), failures=failures)
 

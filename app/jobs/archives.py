@@ -1,7 +1,9 @@
 """ZIP archives of recordings: judged by their directory, before anything is unpacked."""
 
+import errno
 import hashlib
 import itertools
+import struct
 import zipfile
 import zlib
 from collections.abc import Iterator, Sequence
@@ -128,13 +130,13 @@ class Archive:
         if member.info.compress_type not in _METHODS:
             detail = "It is compressed in a way that is not read here; the usual one is (deflate)."
             raise ArchiveError("corrupt_archive", detail)
-        try:
-            with self._file.open(member.info) as stream:
-                # zipfile reads no more than the directory announced, and checks the sum at its end
-                while block := stream.read(_BLOCK_BYTES):
-                    yield block
-        except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError):
-            raise ArchiveError("corrupt_archive", "It is damaged inside the archive.") from None
+        with (
+            _damage_noticed("It is damaged inside the archive."),
+            self._file.open(member.info) as stream,
+        ):
+            # zipfile reads no more than the directory announced, and checks the sum at its end
+            while block := stream.read(_BLOCK_BYTES):
+                yield block
 
     def _sort(self) -> None:
         members: dict[str, Member] = {}
@@ -143,7 +145,7 @@ class Archive:
         for info in self._file.infolist():
             name = clean_path(info.filename)
             parts = name.lower().split("/")
-            if info.is_dir() or not name:
+            if not name or info.is_dir():
                 continue
             member = Member(name, info.file_size, info)
             if _MAC_FOLDER.lower() in parts or parts[-1] in _CLUTTER:
@@ -175,13 +177,36 @@ def open_archive(path: Path, limits: ArchiveLimits) -> Iterator[Archive]:
     """
     directory_bytes = max(2**17, limits.members * _DIRECTORY_BYTES_PER_MEMBER)
     with path.open("rb") as stream:
-        try:
+        with _damage_noticed("The ZIP archive is damaged."):
             file = zipfile.ZipFile(_Bounded(stream, directory_bytes))
-        except (zipfile.BadZipFile, NotImplementedError, ValueError, OverflowError):
-            raise ArchiveError("corrupt_archive", "The ZIP archive is damaged.") from None
         with file:
             _judge(file.infolist(), path.stat().st_size, limits)
             yield Archive(file, limits)
+
+
+@contextmanager
+def _damage_noticed(detail: str) -> Iterator[None]:
+    """Raise `ArchiveError` in place of all that zipfile raises where bytes are not as they should.
+
+    Beside its own errors these are those of text that is no UTF-8, of a header that is cut off and
+    of a place before the file's beginning.
+    """
+    try:
+        yield
+    except (
+        zipfile.BadZipFile,
+        zlib.error,
+        struct.error,
+        EOFError,
+        NotImplementedError,
+        ValueError,
+        OverflowError,
+    ):
+        raise ArchiveError("corrupt_archive", detail) from None
+    except OSError as error:
+        if error.errno != errno.EINVAL:
+            raise
+        raise ArchiveError("corrupt_archive", detail) from None
 
 
 def _judge(infos: Sequence[zipfile.ZipInfo], size_bytes: int, limits: ArchiveLimits) -> None:

@@ -18,7 +18,7 @@ from app.storage.errors import full_disk_noticed
 from app.storage.files import Files
 from app.storage.records import Records
 from app.storage.serial import LayoutError, load_analysis
-from app.storage.studies import StudyRecords
+from app.storage.studies import REMOVED, StudyRecords
 from app.storage.study_schema import Entry, NewEntry, Study
 
 logger = logging.getLogger(__name__)
@@ -31,6 +31,10 @@ NEEDS_MASS = (
 
 class NameTakenError(Exception):
     """Another file has this name in the study."""
+
+
+class StudyGoneError(Exception):
+    """The study was removed while a file for it was on its way."""
 
 
 @dataclass(frozen=True)
@@ -93,6 +97,7 @@ class Studies:
         ------
         NameTakenError
             Another file has this name.
+        StudyGoneError
         StorageFullError
         OSError
             The upload cannot be stored.
@@ -108,6 +113,7 @@ class Studies:
         if refusal is None:
             _sync(upload.path)  # not under the lock: it takes its time
         with self._referring:
+            self._require(study)
             before = self.table.named(study.id, entry.file_name)
             if before is not None and before.sha256 != entry.sha256 and not _is_lost(before):
                 raise NameTakenError(entry.file_name)
@@ -143,6 +149,7 @@ class Studies:
             The sample sheet cannot be used.
         ArchiveError
             That in the archive cannot be read.
+        StudyGoneError
         StorageFullError
             There is no room for a file. What was unpacked before stays in the study.
         """
@@ -177,13 +184,26 @@ class Studies:
                 self._drop_orphan(id)
         return removed
 
+    def tidy(self) -> int:
+        """Remove what a process that died left without a study; how many analyses.
+
+        Call it before anything else is taken in: the analysis of a file is recorded before the
+        study refers to it, and goes after the study.
+        """
+        orphans = self.table.orphans()
+        for id in orphans:
+            self._drop_orphan(id)
+        return len(orphans)
+
     def recordings(self, study: Study) -> Iterator[Recording]:
         """Go through the files of a study with their results, one after the other."""
         for entry in self.table.all_entries(study.id):
             status, analysis = entry.status, None
+            why = (entry.error_code, entry.error_detail)
             if status == "succeeded" and entry.analysis_id is not None:
                 analysis = self._load(entry.analysis_id)
-                status = status if analysis is not None else "removed"
+                if analysis is None:
+                    status, why = "removed", REMOVED
             yield Recording(
                 id=entry.analysis_id,
                 file_name=entry.file_name,
@@ -194,8 +214,8 @@ class Studies:
                 profile=study.profile,
                 figures=study.figures,
                 status=status,
-                error_code=entry.error_code,
-                error_detail=entry.error_detail,
+                error_code=why[0],
+                error_detail=why[1],
                 analysis=analysis,
             )
 
@@ -229,11 +249,16 @@ class Studies:
     def _put_beside(self, study: Study, entry: NewEntry) -> Entry:
         """Record what could not be taken in, without touching a good file of the same name."""
         with self._referring:
+            self._require(study)
             name, number = entry.file_name, 1
             while (there := self.table.named(study.id, name)) and not _is_lost(there):
                 number += 1
                 name = f"{entry.file_name[:240]} ({number})"
             return self.table.put(study.id, replace(entry, file_name=name))
+
+    def _require(self, study: Study) -> None:
+        if self.table.get(study.id) is None:
+            raise StudyGoneError(study.id)
 
     def _refusal(self, study: Study, upload: Upload, entry: NewEntry) -> tuple[str, str] | None:
         try:

@@ -1,6 +1,7 @@
 """The recordings of a study → its mice: several recordings of one are averaged over beats."""
 
 import re
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from statistics import fmean
@@ -19,6 +20,7 @@ MICE_COLUMNS = (
     "recordings",
     *STATISTIC_COLUMNS,
     "file_names",
+    "recordings_without_result",
 )
 
 
@@ -35,6 +37,8 @@ class Mouse:
         Its recordings that were analysed.
     features : mapping of str to Summary
         Over the accepted beats of all its recordings together.
+    without_result : int
+        Its recordings that are not among them: refused, failed, removed or not analysed yet.
     """
 
     mouse_id: str | None
@@ -43,6 +47,7 @@ class Mouse:
     body_mass_g: float | None
     file_names: Sequence[str]
     features: Mapping[str, Summary]
+    without_result: int = 0
 
 
 @dataclass
@@ -80,13 +85,16 @@ def mice_of(recordings: Iterable[Recording]) -> list[Mouse]:
         or with two sexes, is there twice: what contradicts itself is not averaged.
     """
     gathered: dict[tuple[str, str, str, str], _Gathered] = {}
+    lacking: Counter[tuple[str, str, str, str]] = Counter()
     for recording in recordings:
-        if recording.analysis is None:
-            continue
         unnamed = "" if recording.mouse_id else recording.file_name
         words = (recording.group, recording.mouse_id, recording.sex)
         group, mouse_id, sex = (word or "" for word in words)
-        gathered.setdefault((group, mouse_id, sex, unnamed), _Gathered()).add(recording)
+        key = (group, mouse_id, sex, unnamed)
+        if recording.analysis is None:
+            lacking[key] += 1
+        else:
+            gathered.setdefault(key, _Gathered()).add(recording)
     return [
         Mouse(
             mouse_id=mouse_id or None,
@@ -95,8 +103,9 @@ def mice_of(recordings: Iterable[Recording]) -> list[Mouse]:
             body_mass_g=fmean(found.masses_g) if found.masses_g else None,
             file_names=found.file_names,
             features={name: summarise(values) for name, values in found.values.items()},
+            without_result=lacking[group, mouse_id, sex, unnamed],
         )
-        for (group, mouse_id, sex, _), found in sorted(gathered.items(), key=_place)
+        for (group, mouse_id, sex, unnamed), found in sorted(gathered.items(), key=_place)
     ]
 
 
@@ -131,6 +140,7 @@ def mice_csv(mice: Iterable[Mouse]) -> str:
                     for statistic in STATISTICS
                 ),
                 "; ".join(mouse.file_names),
+                mouse.without_result,
             ]
             for mouse in mice
         ),

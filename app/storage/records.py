@@ -18,6 +18,7 @@ from sqlalchemy import (
     create_engine,
     delete,
     event,
+    exists,
     func,
     insert,
     select,
@@ -38,6 +39,7 @@ from app.storage.schema import (
     analyses,
     idempotency_keys,
 )
+from app.storage.study_schema import entries
 from app.storage.upgrade import upgrade
 
 # No room for the database or its log, or for the memory that its readers share.
@@ -335,12 +337,22 @@ class Records:
         )
 
     def remove(self, id: str) -> bool:
-        """Remove the record of an analysis that has ended; whether there was one."""
+        """Remove the record of an analysis that has ended; whether there was one.
+
+        Studies that refer to it keep the reason why it failed.
+        """
         return self._delete(id, analyses.c.status.not_in(UNFINISHED))
 
     def _delete(self, id: str, *conditions: ColumnElement[bool]) -> bool:
         keys = delete(idempotency_keys).where(idempotency_keys.c.analysis_id == id)
+        failed = (analyses.c.id == id, analyses.c.status == "failed")
+        reason = {
+            name: select(analyses.c[name]).where(*failed).scalar_subquery()
+            for name in ("error_code", "error_detail")
+        }
+        keep_reason = update(entries).where(entries.c.analysis_id == id, exists().where(*failed))
         with self._engine.begin() as connection:
+            connection.execute(keep_reason.values(analysis_id=None, **reason))
             query = delete(analyses).where(analyses.c.id == id, *conditions)
             removed = connection.execute(query).rowcount > 0
             if removed:

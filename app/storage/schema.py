@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from typing import Any, Literal
 
 from sqlalchemy import (
+    BigInteger,
     Boolean,
     Column,
     DateTime,
@@ -55,7 +56,8 @@ analyses = Table(
     Column("started_at", Utc),
     Column("finished_at", Utc),
     Column("file_name", String(255)),
-    Column("size_bytes", Integer, nullable=False),
+    # SQLite keeps 64 bits in any INTEGER.
+    Column("size_bytes", BigInteger().with_variant(Integer, "sqlite"), nullable=False),
     Column("sha256", String(64), nullable=False),
     Column("body_mass_g", Float),
     Column("profile", String(32), nullable=False),

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 
-from sqlalchemy import Engine, case, delete, exists, func, insert, select, update
+from sqlalchemy import Engine, and_, case, delete, exists, func, insert, select, update
 from sqlalchemy.engine import RowMapping
 
 from app.storage.records import new_id
@@ -12,18 +12,31 @@ from app.storage.study_schema import Entry, NewEntry, Study, entries, studies
 
 _BLOCK = 500
 
+REMOVED = (
+    "not_found",
+    "Its result is no longer kept: removed for its age, for want of room or because somebody asked "
+    "for it. Send the file again to have it analysed.",
+)
+"""What is said of a file whose analysis has gone, in place of a failure's code and detail."""
+
+_removed = and_(entries.c.error_code.is_(None), analyses.c.status.is_(None))
 _status = case(
     (entries.c.error_code.is_not(None), "failed"),
-    (analyses.c.status.is_(None), "removed"),
+    (_removed, "removed"),
     else_=analyses.c.status,
 )
 _joined = entries.outerjoin(analyses, analyses.c.id == entries.c.analysis_id)
 _entry = select(
     *(column for column in entries.c if not column.name.startswith("error_")),
     _status.label("status"),
-    func.coalesce(entries.c.error_code, analyses.c.error_code).label("error_code"),
-    func.coalesce(entries.c.error_detail, analyses.c.error_detail).label("error_detail"),
+    *(
+        case((_removed, said), else_=func.coalesce(entries.c[name], analyses.c[name])).label(name)
+        for name, said in zip(("error_code", "error_detail"), REMOVED, strict=True)
+    ),
 ).select_from(_joined)
+_orphans = select(analyses.c.id).where(
+    analyses.c.study_only.is_(True), ~exists().where(entries.c.analysis_id == analyses.c.id)
+)
 
 
 class StudyRecords:
@@ -117,7 +130,7 @@ class StudyRecords:
             return connection.execute(delete(entries).where(entries.c.id == id)).rowcount > 0
 
     def entries(
-        self, study_id: str, limit: int, after: int = 0, status: str | None = None
+        self, study_id: str, limit: int, after: int = 0, statuses: Sequence[str] = ()
     ) -> Sequence[Entry]:
         """List files of a study in the order in which they came.
 
@@ -128,12 +141,12 @@ class StudyRecords:
             Most files to give.
         after : int
             Only those that came after the one with this number.
-        status : str, optional
-            Only those in this state.
+        statuses : sequence of str, optional
+            Only those in one of these states.
         """
         query = _entry.where(entries.c.study_id == study_id, entries.c.number > after)
-        if status is not None:
-            query = query.where(_status == status)
+        if statuses:
+            query = query.where(_status.in_(statuses))
         with self._engine.connect() as connection:
             rows = connection.execute(query.order_by(entries.c.number).limit(limit)).mappings()
             return [_read(row) for row in rows]
@@ -166,12 +179,14 @@ class StudyRecords:
 
     def is_orphan(self, analysis_id: str) -> bool:
         """Whether an analysis was asked for by studies only, none of which has it any more."""
-        query = select(
-            exists().where(analyses.c.id == analysis_id, analyses.c.study_only.is_(True))
-            & ~exists().where(entries.c.analysis_id == analysis_id)
-        )
+        query = select(exists(_orphans.where(analyses.c.id == analysis_id)))
         with self._engine.connect() as connection:
             return bool(connection.execute(query).scalar())
+
+    def orphans(self) -> Sequence[str]:
+        """Give the ids of all such analyses."""
+        with self._engine.connect() as connection:
+            return connection.execute(_orphans).scalars().all()
 
     def _first(self, *conditions: object) -> Entry | None:
         with self._engine.connect() as connection:

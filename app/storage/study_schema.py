@@ -97,12 +97,12 @@ class Entry:
     Attributes
     ----------
     analysis_id : str or None
-        None where the file was refused.
+        None where the file was refused, or its failed analysis is no longer there.
     status : str
         That of the analysis; ``failed`` where the file was refused, ``removed`` where the analysis
         is no longer there.
     error_code, error_detail : str or None
-        Why it was refused, or failed.
+        Why it was refused, has failed or is removed.
     """
 
     number: int

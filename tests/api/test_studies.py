@@ -4,15 +4,19 @@ import csv
 import errno
 import hashlib
 import io
+import threading
 import zipfile
 from collections import Counter
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import anyio
 import httpx
 import pytest
 
 from app.jobs.archives import Archive, Member
+from app.jobs.studies import Studies
 from app.keys import add_key
 from tests.api.conftest import GOOD, PNG, Core, Serve, post_raw, until
 
@@ -316,6 +320,60 @@ async def test_a_study_is_removed_while_it_runs(
     assert len(folders) == 1
 
 
+@pytest.mark.parametrize("send", [add, add_zip])
+async def test_a_study_is_removed_while_a_file_is_on_its_way(
+    client: httpx.AsyncClient, core: Core, monkeypatch: pytest.MonkeyPatch, send: Any
+) -> None:
+    study = await make(client)
+    held, seen = threading.Event(), threading.Event()
+    taken_in = Studies.add
+
+    def hold(self: Studies, *given: Any) -> Any:
+        seen.set()
+        held.wait()
+        return taken_in(self, *given)
+
+    monkeypatch.setattr(Studies, "add", hold)
+    answers = []
+
+    async def upload() -> None:
+        content = GOOD if send is add else zipped({"a.dcm": GOOD, "b.dcm": b"no dicom"})
+        answers.append(await send(client, study, content))
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(upload)
+        await anyio.to_thread.run_sync(seen.wait)
+        assert (await client.delete(study["links"]["self"])).status_code == 204
+        held.set()
+    (answer,) = answers
+    assert (answer.status_code, answer.json()["code"]) == (404, "not_found")
+    assert (await client.get("/v1/analyses")).json()["items"] == []
+    table_of_studies = client._transport.app.state.service.studies.table
+    assert list(table_of_studies.all_entries(study["id"])) == [], "nothing of it is kept"
+
+
+async def test_what_a_killed_removal_left_goes_with_the_next_start(
+    serve: Serve, core: Core, settings: Any
+) -> None:
+    core.open.clear()
+    async with serve(shutdown_grace_s=0) as client:
+        doomed, kept = await make(client, "doomed"), await make(client, "kept")
+        for n in range(3):
+            await add(client, doomed, GOOD + bytes([n]), file_name=f"{n}.dcm")
+        await add(client, kept, GOOD + bytes([0]), file_name="0.dcm")
+        alone = (await post_raw(client, GOOD + bytes([1]), {"Prefer": "respond-async"})).json()
+        # what a removal does first; then the service is killed
+        client._transport.app.state.service.studies.table.remove(doomed["id"])
+    core.open.set()
+    async with serve() as client:
+        assert (await ended(client, kept))["counts"]["succeeded"] == 1
+        await until(client, alone["id"], "succeeded")
+        items = (await client.get("/v1/analyses")).json()["items"]
+        (entry,) = await entries(client, kept)
+        assert {item["id"] for item in items} == {alone["id"], entry["analysis_id"]}
+        assert list(Path(settings.data_dir, "uploads").iterdir()) == []
+
+
 async def test_a_file_is_taken_out(client: httpx.AsyncClient) -> None:
     study = await make(client)
     for n in range(2):
@@ -340,10 +398,38 @@ async def test_a_removed_analysis_leaves_the_name(client: httpx.AsyncClient) -> 
     assert (entry["status"], entry["links"]["analysis"]) == ("removed", None)
     (row,) = await table(client, study, "summary_csv")
     assert (row["status"], row["lvid_d_mm_n"]) == ("removed", "")
+    assert entry["error"]["code"] == row["error_code"] == "not_found"
     assert await table(client, study, "beats_csv") == []
     answer = await add(client, study, file_name="a.dcm", group="wt")
     assert answer.json()["added"] == 1, "it can be sent again"
     assert (await ended(client, study))["counts"]["succeeded"] == 1
+
+
+async def test_what_expires_leaves_its_reason(client: httpx.AsyncClient) -> None:
+    study = await make(client)
+    await add(client, study, GOOD + b"pixels:too_short", file_name="bad.dcm")
+    await add(client, study, GOOD, file_name="1.dcm", mouse_id="M")
+    before = await ended(client, study)
+    service = client._transport.app.state.service
+    assert service.intake.expire(datetime.now(UTC) + timedelta(hours=1)) == 2
+    await add(client, study, GOOD + b"2", file_name="2.dcm", mouse_id="M")
+    after = await ended(client, study)
+
+    wanted = {"total": 3, "succeeded": 1, "failed": 1, "removed": 1}
+    assert {name: after["counts"][name] for name in wanted} == wanted
+    why_bad, why_gone = after["failures"]
+    assert [why_bad] == before["failures"]
+    assert why_bad["code"] == "too_short"
+    assert (why_gone["file_name"], why_gone["code"]) == ("1.dcm", "not_found")
+    rows = await table(client, study, "summary_csv")
+    assert [row["error_detail"] for row in rows] == [why_bad["detail"], why_gone["detail"], ""]
+    (mouse,) = await table(client, study, "mice_csv")
+    assert (mouse["file_names"], mouse["recordings_without_result"]) == ("2.dcm", "1")
+    for entry in await entries(client, study):
+        if link := entry["links"]["analysis"]:
+            assert (await client.get(link)).status_code == 200
+    again = await add(client, study, GOOD + b"pixels:too_short", file_name="bad.dcm")
+    assert again.json()["added"] == 1, "it can be tried again"
 
 
 async def test_a_name_stands_for_one_file(client: httpx.AsyncClient, core: Core) -> None:

@@ -102,6 +102,14 @@ def test_a_file_is_sent_whole_again(tmp_path: Path) -> None:
     assert service.bodies == [b"bytes"] * 4
 
 
+def test_a_gateway_without_its_service_is_asked_again() -> None:
+    answers = [httpx.Response(status, text="<html>Bad Gateway") for status in (502, 504)]
+    service = Service(*answers, ok(id="a"))
+
+    assert service.client().analysis("a") == {"id": "a"}
+    assert len(service.pauses) == 2
+
+
 def test_pauses_grow_up_to_a_limit() -> None:
     service = Service(*[busy() for _ in range(12)], ok(status="queued"))
     service.client(patience_s=1e6).analysis("a")
@@ -161,6 +169,7 @@ def test_a_full_queue_is_a_service_that_lives() -> None:
     [
         (httpx.Response(422, json=PROBLEM), "invalid_option", "Not this."),
         (httpx.Response(500, json=PROBLEM | {"code": "x"}), "x", "Not this."),
+        (httpx.Response(504, json=PROBLEM | {"code": "time_limit"}), "time_limit", "Not this."),
         (httpx.Response(404, text="<html>"), None, "The service answered 404"),
         (httpx.Response(301, headers={"Location": "/"}), None, "The service answered 301"),
         (httpx.Response(400, json=["odd"]), None, "The service answered 400"),

@@ -2,6 +2,7 @@
 
 import hashlib
 import io
+import random
 import struct
 import zipfile
 from pathlib import Path
@@ -162,3 +163,21 @@ def test_an_archive_is_known_by_its_beginning(tmp_path: Path) -> None:
     ):
         (tmp_path / "f").write_bytes(content)
         assert is_archive(tmp_path / "f") is expected
+
+
+def test_whatever_is_damaged_is_said_to_be(tmp_path: Path) -> None:
+    path, target = tmp_path / "a.zip", tmp_path / "x"
+    whole = write(path, {"a.dcm": b"one" * 50, "é.dcm": b"two" * 50}).read_bytes()
+    rng, seen = random.Random(1), set()
+    for _ in range(3000):
+        content = bytearray(whole)
+        for _ in range(rng.randint(1, 4)):
+            content[rng.randrange(4, len(content))] = rng.choice((0, 1, 0x80, 0xFF))
+        path.write_bytes(content[: rng.choice((len(content), rng.randrange(5, len(content))))])
+        try:
+            with open_archive(path, LIMITS) as archive:
+                for member in archive.members:
+                    archive.extract(member, target)
+        except ArchiveError as error:  # nothing else may come
+            seen.add(error.detail)
+    assert {"The ZIP archive is damaged.", "It is damaged inside the archive."} <= seen

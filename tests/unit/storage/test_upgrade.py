@@ -1,15 +1,19 @@
 """Whatever version made the records, the service works with them as with its own."""
 
 import contextlib
+import io
 import sqlite3
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from alembic.autogenerate import compare_metadata
+from alembic.operations import Operations
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import create_engine
+from sqlalchemy.dialects import postgresql
+from sqlalchemy.schema import CreateTable
 
 from app.storage.records import Records
 from app.storage.schema import metadata
@@ -133,3 +137,18 @@ def test_records_of_a_later_version_are_left_alone(tmp_path: Path) -> None:
 
 def test_steps_are_numbered_in_their_order() -> None:
     assert [f"v{n:04}" for n in range(1, len(VERSIONS) + 1)] == VERSIONS
+
+
+def test_a_large_recording_s_size_fits_in_every_database(tmp_path: Path) -> None:
+    written = io.StringIO()
+    context = MigrationContext.configure(
+        dialect_name="postgresql", opts={"as_sql": True, "output_buffer": written}
+    )
+    with Operations.context(context):
+        ScriptDirectory(str(MIGRATIONS)).get_revision("v0005").module.upgrade()
+    assert "ALTER TABLE analyses ALTER COLUMN size_bytes TYPE BIGINT" in written.getvalue()
+    created = str(CreateTable(metadata.tables["analyses"]).compile(dialect=postgresql.dialect()))
+    assert "size_bytes BIGINT NOT NULL" in created
+    store = Records.in_file(tmp_path / "r.sqlite")
+    assert store.add("a", replace(request("a"), size_bytes=2**32 + 1)).size_bytes == 2**32 + 1
+    store.close()

@@ -1,0 +1,102 @@
+"""A run of a study against a made-up service: what is sent, sent again, and passed over."""
+
+import hashlib
+import json
+import threading
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from app.client import Client
+from app.samples import Sample
+from app.study_folder import LocalFile, StudyFolder
+from app.study_run import STATE, StudyOptions, StudyRun
+
+LINKS = ("summary_csv", "beats_csv", "mice_csv", "published_all_csv", "published_stats_csv")
+
+
+class Service:
+    """Has one study with files that have failed before; breaks where a file is called so."""
+
+    def __init__(self, failed: dict[str, str], content: bytes) -> None:
+        self.sent: list[str] = []
+        self.entries = {
+            name: self._entry(name, content, {"code": code, "detail": "Failed."})
+            for name, code in failed.items()
+        }
+
+    def __call__(self, request: httpx.Request) -> httpx.Response:
+        path = request.url.path
+        if request.method == "POST":
+            return self._take_in(request.url.params["file_name"], request.read())
+        if path == "/v1/studies/s":
+            links = dict.fromkeys((*LINKS, "overview_png"), "/v1/table")
+            return httpx.Response(
+                200, json={"id": "s", "profile": "robust", "body_mass_g": None, "links": links}
+            )
+        if path == "/v1/studies/s/analyses":
+            page = {"items": list(self.entries.values()), "next_cursor": None}
+            return httpx.Response(200, json=page)
+        return httpx.Response(200, content=b"table")
+
+    def _take_in(self, name: str, content: bytes) -> httpx.Response:
+        self.sent.append(name)
+        if "breaks" in name:
+            problem = {"detail": "A fault.", "code": "internal_error"}
+            return httpx.Response(500, json=problem)
+        error = {"code": "too_short", "detail": "Only 0.1 s."}
+        self.entries[name] = self._entry(name, content, error)
+        return httpx.Response(202, json={"items": [self.entries[name]]})
+
+    def _entry(self, name: str, content: bytes, error: dict[str, str]) -> dict[str, Any]:
+        return {
+            "file_name": name, "size_bytes": len(content), "status": "failed", "error": error,
+            "sha256": hashlib.sha256(content).hexdigest(), "analysis_id": None,
+            "body_mass_g": None, "mouse_id": None, "sex": None, "group": None,
+            "links": {"self": f"/v1/studies/s/analyses/{name}"},
+        }  # fmt: skip
+
+
+def run(service: Service, tmp_path: Path, *names: str) -> dict[str, str]:
+    """Run a study of files that all hold the same bytes, and give the code of each failure."""
+    files = []
+    for name in names:
+        (tmp_path / name).write_bytes(b"bytes")
+        files.append(LocalFile(name, tmp_path / name, Sample()))
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / STATE).write_text(json.dumps({"server": "http://lab", "id": "s", "name": "x"}))
+    with Client("http://lab", transport=httpx.MockTransport(service)) as client:
+        study = StudyRun(
+            client,
+            "http://lab",
+            StudyFolder(files, [], []),
+            out,
+            StudyOptions("x"),
+            uploads=1,
+            stop=threading.Event(),
+            tell=lambda progress: None,
+        )
+        return {failure.file_name: failure.code for failure in study.run()}
+
+
+@pytest.mark.parametrize("code", ["storage_full", "time_limit"])
+def test_what_failed_for_want_of_room_or_time_is_tried_by_the_next_run(
+    tmp_path: Path, code: str
+) -> None:
+    service = Service({"a.dcm": code, "b.dcm": "corrupt_pixel_data"}, b"bytes")
+    failures = run(service, tmp_path, "a.dcm", "b.dcm")
+
+    assert service.sent == ["a.dcm"]
+    assert failures == {"a.dcm": "too_short", "b.dcm": "corrupt_pixel_data"}
+
+
+def test_a_file_that_the_service_breaks_on_stops_no_other(tmp_path: Path) -> None:
+    service = Service({}, b"bytes")
+    failures = run(service, tmp_path, "1 breaks.dcm", "2.dcm")
+
+    assert service.sent == ["1 breaks.dcm", "2.dcm"]
+    assert failures == {"1 breaks.dcm": "internal_error", "2.dcm": "too_short"}
+    assert (tmp_path / "out" / "summary.csv").read_bytes() == b"table"
