@@ -2,7 +2,7 @@
 
 import struct
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
 from typing import Any, BinaryIO
 
@@ -23,6 +23,7 @@ from pydicom.uid import (
 )
 
 from app.pipeline.codestream import (
+    END_OF_IMAGE,
     JPEG_2000,
     LOSSLESS,
     LOSSLESS_LS,
@@ -114,14 +115,14 @@ class EncodedScreens:
                     stack.enter_context(self.halt.ending(native.stop))
                 if native.bits != code.bits:
                     raise ValueError("the screens have different bits")
-                return native.decode(encoded)
+                return native.decode(encoded) if code.has_end else _ended(encoded, native)
 
             def run_lengths(encoded: bytes) -> NDArray[np.uint8]:
                 return to_grey(_run_lengths(encoded, f, region))
 
             def jpeg(encoded: bytes) -> NDArray[np.uint8]:
                 code = _read_code(encoded, uid, f)
-                if not code.is_one_scan:
+                if not (code.is_one_scan and code.has_end):
                     by_native_code(encoded, code)  # says whether all of it is there
                 return _jpeg(encoded, code, f, region, to_grey)
 
@@ -156,6 +157,14 @@ def _check_samples(code: Codestream, pixel_format: PixelFormat) -> None:
         or not f.high_bit < code.bits <= f.bits_allocated
     ):
         raise ValueError("the encoded image has other samples than the header says")
+
+
+def _ended(encoded: bytes, native: NativeDecoder) -> NDArray[Any]:
+    """Decode an image of which no more is missing than the marker that ends it."""
+    if encoded.endswith(b"\0"):  # which fills up to an even length, or is the last of the code
+        with suppress(CorruptPixelData):
+            return native.decode(encoded[:-1] + END_OF_IMAGE)
+    return native.decode(encoded + END_OF_IMAGE)
 
 
 def _described(pixel_format: PixelFormat, bits: int) -> PixelFormat:
@@ -208,7 +217,10 @@ def _jpeg(
     encoded: bytes, code: Codestream, pixel_format: PixelFormat, region: Region, to_grey: ToGrey
 ) -> NDArray[np.uint8]:
     f = pixel_format
-    image = WholeJpeg(encoded, code.end if code.is_one_scan else None)
+    if code.has_end:
+        image = WholeJpeg(encoded, code.end if code.is_one_scan else None)
+    else:
+        image = WholeJpeg(encoded + END_OF_IMAGE, None)
     if image.size != (f.columns, f.rows) or image.mode not in ("L", "RGB"):
         raise ValueError("the encoded image is not as the header says")
     # Without a marker libjpeg takes three components for luma and chroma; DICOM knows better, but
