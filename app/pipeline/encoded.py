@@ -64,6 +64,7 @@ _KINDS = {
     JPEG2000Lossless: {JPEG_2000},
     JPEG2000: {JPEG_2000},
 }
+_MOST_LAST_ZEROS = 3  # that the code of an image may end with
 _PADDING_PIXELS = 16  # that zeros behind run lengths may look like
 _DAMAGED = "Screen {} of the recording is damaged and cannot be decoded. Export it again."
 
@@ -161,10 +162,12 @@ def _check_samples(code: Codestream, pixel_format: PixelFormat) -> None:
 
 def _ended(encoded: bytes, native: NativeDecoder) -> NDArray[Any]:
     """Decode an image of which no more is missing than the marker that ends it."""
-    if encoded.endswith(b"\0"):  # which fills up to an even length, or is the last of the code
+    code = encoded.rstrip(b"\0")
+    most_zeros = min(_MOST_LAST_ZEROS, len(encoded) - len(code))
+    for zeros in range(most_zeros):  # which may be the last of the code, or fill up its length
         with suppress(CorruptPixelData):
-            return native.decode(encoded[:-1] + END_OF_IMAGE)
-    return native.decode(encoded + END_OF_IMAGE)
+            return native.decode(code + bytes(zeros) + END_OF_IMAGE)
+    return native.decode(code + bytes(most_zeros) + END_OF_IMAGE)
 
 
 def _described(pixel_format: PixelFormat, bits: int) -> PixelFormat:
