@@ -20,6 +20,8 @@ _DIRECTORY_BYTES_PER_MEMBER = 512
 _LOCAL_HEADER_BYTES = 30
 _METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 _ENCRYPTED = 0x1
+# What zipfile raises of what it reads; names that are no UTF-8 are a ValueError.
+_DAMAGE = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, ValueError)
 _MAC_FOLDER = "__MACOSX"
 _CLUTTER = frozenset({".ds_store", "thumbs.db", "desktop.ini", "dicomdir"})
 
@@ -133,7 +135,7 @@ class Archive:
                 # zipfile reads no more than the directory announced, and checks the sum at its end
                 while block := stream.read(_BLOCK_BYTES):
                     yield block
-        except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError):
+        except _DAMAGE:
             raise ArchiveError("corrupt_archive", "It is damaged inside the archive.") from None
 
     def _sort(self) -> None:
@@ -143,7 +145,7 @@ class Archive:
         for info in self._file.infolist():
             name = clean_path(info.filename)
             parts = name.lower().split("/")
-            if info.is_dir() or not name:
+            if not name or info.is_dir():
                 continue
             member = Member(name, info.file_size, info)
             if _MAC_FOLDER.lower() in parts or parts[-1] in _CLUTTER:
@@ -177,7 +179,7 @@ def open_archive(path: Path, limits: ArchiveLimits) -> Iterator[Archive]:
     with path.open("rb") as stream:
         try:
             file = zipfile.ZipFile(_Bounded(stream, directory_bytes))
-        except (zipfile.BadZipFile, NotImplementedError, ValueError, OverflowError):
+        except (*_DAMAGE, OverflowError):
             raise ArchiveError("corrupt_archive", "The ZIP archive is damaged.") from None
         with file:
             _judge(file.infolist(), path.stat().st_size, limits)
@@ -202,9 +204,13 @@ def _judge(infos: Sequence[zipfile.ZipInfo], size_bytes: int, limits: ArchiveLim
             f"do; {limits.ratio:g} times is accepted. Send the files as they are.",
         )
     ordered = sorted(infos, key=lambda info: info.header_offset)
-    for one, following in itertools.pairwise(ordered):
-        end = one.header_offset + _LOCAL_HEADER_BYTES + one.compress_size
-        if end > following.header_offset:
+    starts = [info.header_offset for info in ordered]
+    if not all(0 <= start < size_bytes for start in starts):
+        raise ArchiveError("corrupt_archive", "The ZIP archive is damaged.")
+    for info, (start, following) in zip(
+        ordered, itertools.pairwise([*starts, size_bytes]), strict=True
+    ):
+        if start + _LOCAL_HEADER_BYTES + info.compress_size > following:
             raise ArchiveError("corrupt_archive", "Files in the archive overlap each other.")
 
 
