@@ -98,6 +98,9 @@ class Settings(BaseSettings):
     max_frames: int = Field(
         Limits().max_frames, gt=0, description="Most screens that a recording may hold."
     )
+    max_frame_pixels: int = Field(
+        Limits().max_frame_pixels, gt=0, description="Most pixels that one screen may have."
+    )
     max_decoded_pixels: int = Field(
         Limits().max_decoded_pixels,
         gt=0,
@@ -258,6 +261,7 @@ class Settings(BaseSettings):
         """How much a recording may hold."""
         return Limits(
             max_frames=self.max_frames,
+            max_frame_pixels=self.max_frame_pixels,
             max_decoded_pixels=self.max_decoded_pixels,
             max_strip_columns=self.max_strip_columns,
             max_strip_pixels=self.max_strip_pixels,

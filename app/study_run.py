@@ -1,6 +1,5 @@
 """One run of a study from a folder: send what is not there yet, fetch what is done."""
 
-import csv
 import json
 import threading
 from collections.abc import Callable, Mapping, Sequence
@@ -10,6 +9,8 @@ from pathlib import Path
 from time import monotonic
 
 from app.client import Client, Json, ServiceError
+from app.output.cells import table
+from app.samples import clean_path
 from app.study_folder import LocalFile, StudyFolder
 
 STATE = "study.json"
@@ -269,7 +270,7 @@ class StudyRun:
         """Fetch the result of a file, unless it is there; what says so is written last."""
         if self._stop.is_set():
             raise Stopped
-        folder = self._out / RECORDINGS / entry["file_name"]
+        folder = self._out / RECORDINGS / clean_path(entry["file_name"])  # whatever a server says
         complete = folder / "analysis.json"
         if complete.exists():
             if json.loads(complete.read_text(encoding="utf-8"))["id"] == entry["analysis_id"]:
@@ -311,9 +312,8 @@ class StudyRun:
 
     def _write_failures(self, failures: Sequence[Failure]) -> None:
         with (self._out / FAILURES).open("w", encoding="utf-8", newline="") as stream:
-            writer = csv.writer(stream)
-            writer.writerow(("file_name", "code", "detail"))
-            writer.writerows((f.file_name, f.code, f.detail) for f in failures)
+            rows = ((f.file_name, f.code, f.detail) for f in failures)
+            stream.write(table(("file_name", "code", "detail"), rows))
 
 
 def _write(path: Path, text: str) -> None:

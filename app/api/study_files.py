@@ -20,7 +20,7 @@ from app.jobs.runner import BEATS, TRACE
 from app.output import study_tables
 from app.output.mice import mice_csv, mice_of
 from app.output.study_tables import Recording
-from app.output.zip_stream import ZipStream, blocks_of
+from app.output.zip_stream import ZipStream, blocks_of, portable
 from app.storage.study_schema import Entry, Study
 
 router = APIRouter(tags=["studies"])
@@ -153,16 +153,26 @@ def _archive(service: Service, study: Study, prefix: str) -> Iterator[bytes]:
         rows = write(service.studies.recordings(study))
         yield from stream.add(name, (row.encode() for row in rows))
     yield from stream.add(OVERVIEW, [_overview(service, study)], compress=False)
+    taken: set[str] = set()
     for entry in table.all_entries(study.id):
         if entry.status == "succeeded" and entry.analysis_id is not None:
-            yield from _recording(service, study, entry, entry.analysis_id, stream, prefix)
+            folder = portable(entry.file_name, taken)
+            taken.add(folder.lower())
+            yield from _recording(
+                service, study, entry, entry.analysis_id, stream, f"recordings/{folder}", prefix
+            )
     yield from stream.end()
 
 
 def _recording(
-    service: Service, study: Study, entry: Entry, id: str, stream: ZipStream, prefix: str
+    service: Service,
+    study: Study,
+    entry: Entry,
+    id: str,
+    stream: ZipStream,
+    folder: str,
+    prefix: str,
 ) -> Iterator[bytes]:
-    folder = f"recordings/{entry.file_name}"
     record = service.records.get(id)
     if record is None:  # removed since the archive was begun
         return

@@ -22,6 +22,7 @@ _DIRECTORY_BYTES_PER_MEMBER = 512
 _LOCAL_HEADER_BYTES = 30
 _METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 _ENCRYPTED = 0x1
+# What zipfile raises of what it reads; names that are no UTF-8 are a ValueError.
 _MAC_FOLDER = "__MACOSX"
 _CLUTTER = frozenset({".ds_store", "thumbs.db", "desktop.ini", "dicomdir"})
 
@@ -227,9 +228,13 @@ def _judge(infos: Sequence[zipfile.ZipInfo], size_bytes: int, limits: ArchiveLim
             f"do; {limits.ratio:g} times is accepted. Send the files as they are.",
         )
     ordered = sorted(infos, key=lambda info: info.header_offset)
-    for one, following in itertools.pairwise(ordered):
-        end = one.header_offset + _LOCAL_HEADER_BYTES + one.compress_size
-        if end > following.header_offset:
+    starts = [info.header_offset for info in ordered]
+    if not all(0 <= start < size_bytes for start in starts):
+        raise ArchiveError("corrupt_archive", "The ZIP archive is damaged.")
+    for info, (start, following) in zip(
+        ordered, itertools.pairwise([*starts, size_bytes]), strict=True
+    ):
+        if start + _LOCAL_HEADER_BYTES + info.compress_size > following:
             raise ArchiveError("corrupt_archive", "Files in the archive overlap each other.")
 
 

@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+# Some spreadsheets take the wide forms of East Asian keyboards for the same.
+_STARTS_OF_FORMULAS = ("=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20")
 DECIMALS = 6  # a microsecond, a nanometre: finer than any scanner, and no binary noise
 
 
@@ -52,5 +54,5 @@ def cells(values: NDArray[np.floating[Any]]) -> list[str]:
 
 def defused(text: str) -> str:
     """Keep a spreadsheet from running a text as a formula (OWASP, CSV injection)."""
-    starts_formula = text.lstrip().startswith(("=", "+", "-", "@"))
+    starts_formula = text.lstrip().startswith(_STARTS_OF_FORMULAS)
     return f"'{text}" if starts_formula or text.startswith(("\t", "\r", "\n")) else text

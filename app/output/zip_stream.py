@@ -1,12 +1,15 @@
 """A ZIP archive written as it is sent: nothing of it is kept on disk, and little in memory."""
 
+import itertools
+import re
 import zipfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator
 from datetime import datetime
 from pathlib import Path
 
 _BLOCK_BYTES = 2**18
 _MODE = 0o644 << 16
+_NOT_EVERYWHERE = re.compile(r'[<>:"|?*]|[. ]+(?=/|$)')  # in names of files on Windows
 
 
 class ZipStream:
@@ -69,6 +72,21 @@ class _Outlet:
         if self._written:
             content, self._written = bytes(self._written), bytearray()
             yield content
+
+
+def portable(name: str, taken: Container[str]) -> str:
+    """Make a relative name one that every system can unpack.
+
+    Parameters
+    ----------
+    name : str
+        With its folders.
+    taken : container of str
+        What else there is, in lower case: not all systems tell it from capitals.
+    """
+    plain = _NOT_EVERYWHERE.sub("_", name)
+    numbered = itertools.chain([plain], (f"{plain} ({n})" for n in itertools.count(2)))
+    return next(free for free in numbered if free.lower() not in taken)
 
 
 def blocks_of(path: Path) -> Iterator[bytes]:

@@ -9,6 +9,7 @@ import struct
 from dataclasses import dataclass
 
 _START = b"\xff\xd8"
+END_OF_IMAGE = b"\xff\xd9"
 _J2K_START = b"\xff\x4f\xff\x51"  # start of codestream, and its size
 _JP2_START = b"\x00\x00\x00\x0cjP  "  # the same in the boxes of a JP2 file
 _MOST_BOX_BYTES = 4096
@@ -44,6 +45,8 @@ class Codestream:
         Whether it is one run of code without restarts.
     end : int
         Where the code of the last scan ends; the length of what was given for JPEG 2000.
+    has_end : bool
+        Whether the marker that ends it is there; some writers leave it out.
     """
 
     kind: int
@@ -54,6 +57,7 @@ class Codestream:
     signed: bool | None
     is_one_scan: bool
     end: int
+    has_end: bool
 
 
 def read_codestream(encoded: bytes) -> Codestream:
@@ -66,7 +70,7 @@ def read_codestream(encoded: bytes) -> Codestream:
     Raises
     ------
     ValueError
-        If it is none of them, has no end, or lacks the scan of a component.
+        If it is none of them, ends within its headers, or lacks the scan of a component.
     """
     try:
         if encoded.startswith(_START):
@@ -101,16 +105,15 @@ def _jpeg(encoded: bytes, may_be_ls: bool) -> Codestream:
         elif marker == _SCAN:
             scans += 1
             scanned += [encoded[start + 3 + 2 * i] for i in range(encoded[start + 2])]
-    if found is None:
-        raise ValueError("the encoded image has no end")
     if frame is None or sorted(scanned) != sorted(components):
         raise ValueError("the scans do not hold every component once")
     kind, bits, rows, columns = frame
     if kind in SEQUENTIAL:
         bits = min(bits, _MOST_SEQUENTIAL_BITS)
     return Codestream(
-        kind, rows, columns, len(components), bits, None, scans == 1 and not interval, found.start()
-    )
+        kind, rows, columns, len(components), bits, None, scans == 1 and not interval,
+        len(encoded) if found is None else found.start(), found is not None,
+    )  # fmt: skip
 
 
 def _jpeg_2000(encoded: bytes) -> Codestream:
@@ -130,5 +133,5 @@ def _jpeg_2000(encoded: bytes) -> Codestream:
         raise ValueError("components of another size than the image")
     return Codestream(
         JPEG_2000, bottom - top, right - left, components, (depth & ~_SIGNED) + 1,
-        bool(depth & _SIGNED), False, len(encoded),
+        bool(depth & _SIGNED), False, len(encoded), encoded.find(END_OF_IMAGE, start) > 0,
     )  # fmt: skip

@@ -128,7 +128,10 @@ def _check_limits(pixel_format: PixelFormat, limits: Limits) -> None:
             f"The recording has {f.frames} screens; at most {limits.max_frames} are read."
         )
     if f.rows * f.columns > limits.max_frame_pixels:
-        raise TooLarge(f"A screen of {f.columns} by {f.rows} pixels is larger than is read.")
+        raise TooLarge(
+            f"A screen has {f.columns} by {f.rows} pixels; at most {limits.max_frame_pixels} "
+            "are read."
+        )
     pixels = f.rows * f.columns * f.frames
     if pixels > limits.max_decoded_pixels:
         raise TooLarge(

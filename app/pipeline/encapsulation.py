@@ -11,7 +11,9 @@ from app.pipeline.errors import CorruptPixelData
 
 _ITEM = b"\xfe\xff\x00\xe0"
 _END = b"\xfe\xff\xdd\xe0"
-_END_OF_IMAGE = b"\xff\xd9"
+# No code holds these within: JPEG and JPEG-LS, JPEG 2000, and the same in a JP2 file.
+_STARTS = (b"\xff\xd8", b"\xff\x4f\xff\x51", b"\x00\x00\x00\x0cjP  ")
+_MOST_START_BYTES = max(map(len, _STARTS))
 _MAX_FRAGMENTS = 200_000
 
 
@@ -28,8 +30,8 @@ def find_screens(
 ) -> tuple[tuple[Fragment, ...], ...]:
     """Find the fragments of every encoded screen.
 
-    The Basic Offset Table decides where it fits what follows; otherwise a fragment is a screen,
-    or, where there are more fragments than screens, a screen ends with JPEG's end of image.
+    A fragment is a screen; where there are more fragments than screens, a screen begins where the
+    code of an image does. The Basic Offset Table, often wrong, decides where that cannot be seen.
 
     Parameters
     ----------
@@ -50,11 +52,9 @@ def find_screens(
     if not items:
         raise CorruptPixelData("The image data is damaged: it holds no screen.")
     table, fragments = items[0], [item for item in items[1:] if item.length]
-    screens = (
-        _by_table(_offset_table(file, table), fragments, frames)
-        or _by_count(fragments, frames)
-        or _by_end_of_image(file, fragments)
-    )
+    screens = _by_count(fragments, frames) or _by_start(file, fragments)
+    if len(screens) < frames:
+        screens = _by_table(_offset_table(file, table), fragments, frames) or screens
     if len(screens) != frames:
         raise CorruptPixelData(
             f"The file promises {frames} screens, but holds {len(screens)}: it was cut off or "
@@ -119,21 +119,14 @@ def _by_table(
 
 
 def _by_count(fragments: list[Fragment], frames: int) -> list[tuple[Fragment, ...]]:
-    if frames == 1 and fragments:
-        return [tuple(fragments)]
     return [(fragment,) for fragment in fragments] if len(fragments) <= frames else []
 
 
-def _by_end_of_image(file: BinaryIO, fragments: list[Fragment]) -> list[tuple[Fragment, ...]]:
-    screens: list[tuple[Fragment, ...]] = []
-    current: list[Fragment] = []
+def _by_start(file: BinaryIO, fragments: list[Fragment]) -> list[tuple[Fragment, ...]]:
+    screens: list[list[Fragment]] = []
     for fragment in fragments:
-        current.append(fragment)
-        tail = min(4, fragment.length)
-        file.seek(fragment.offset + fragment.length - tail)
-        if _END_OF_IMAGE in file.read(tail):
-            screens.append(tuple(current))
-            current = []
-    if current:
-        screens.append(tuple(current))
-    return screens
+        file.seek(fragment.offset)
+        if not screens or file.read(_MOST_START_BYTES).startswith(_STARTS):
+            screens.append([])
+        screens[-1].append(fragment)
+    return [tuple(screen) for screen in screens]

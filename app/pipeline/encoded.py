@@ -2,7 +2,7 @@
 
 import struct
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
 from typing import Any, BinaryIO
 
@@ -23,6 +23,7 @@ from pydicom.uid import (
 )
 
 from app.pipeline.codestream import (
+    END_OF_IMAGE,
     JPEG_2000,
     LOSSLESS,
     LOSSLESS_LS,
@@ -63,6 +64,7 @@ _KINDS = {
     JPEG2000Lossless: {JPEG_2000},
     JPEG2000: {JPEG_2000},
 }
+_MOST_LAST_ZEROS = 3  # that the code of an image may end with
 _PADDING_PIXELS = 16  # that zeros behind run lengths may look like
 _DAMAGED = "Screen {} of the recording is damaged and cannot be decoded. Export it again."
 
@@ -114,14 +116,14 @@ class EncodedScreens:
                     stack.enter_context(self.halt.ending(native.stop))
                 if native.bits != code.bits:
                     raise ValueError("the screens have different bits")
-                return native.decode(encoded)
+                return native.decode(encoded) if code.has_end else _ended(encoded, native)
 
             def run_lengths(encoded: bytes) -> NDArray[np.uint8]:
                 return to_grey(_run_lengths(encoded, f, region))
 
             def jpeg(encoded: bytes) -> NDArray[np.uint8]:
                 code = _read_code(encoded, uid, f)
-                if not code.is_one_scan:
+                if not (code.is_one_scan and code.has_end):
                     by_native_code(encoded, code)  # says whether all of it is there
                 return _jpeg(encoded, code, f, region, to_grey)
 
@@ -156,6 +158,16 @@ def _check_samples(code: Codestream, pixel_format: PixelFormat) -> None:
         or not f.high_bit < code.bits <= f.bits_allocated
     ):
         raise ValueError("the encoded image has other samples than the header says")
+
+
+def _ended(encoded: bytes, native: NativeDecoder) -> NDArray[Any]:
+    """Decode an image of which no more is missing than the marker that ends it."""
+    code = encoded.rstrip(b"\0")
+    most_zeros = min(_MOST_LAST_ZEROS, len(encoded) - len(code))
+    for zeros in range(most_zeros):  # which may be the last of the code, or fill up its length
+        with suppress(CorruptPixelData):
+            return native.decode(code + bytes(zeros) + END_OF_IMAGE)
+    return native.decode(code + bytes(most_zeros) + END_OF_IMAGE)
 
 
 def _described(pixel_format: PixelFormat, bits: int) -> PixelFormat:
@@ -208,7 +220,10 @@ def _jpeg(
     encoded: bytes, code: Codestream, pixel_format: PixelFormat, region: Region, to_grey: ToGrey
 ) -> NDArray[np.uint8]:
     f = pixel_format
-    image = WholeJpeg(encoded, code.end if code.is_one_scan else None)
+    if code.has_end:
+        image = WholeJpeg(encoded, code.end if code.is_one_scan else None)
+    else:
+        image = WholeJpeg(encoded + END_OF_IMAGE, None)
     if image.size != (f.columns, f.rows) or image.mode not in ("L", "RGB"):
         raise ValueError("the encoded image is not as the header says")
     # Without a marker libjpeg takes three components for luma and chroma; DICOM knows better, but

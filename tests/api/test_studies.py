@@ -4,6 +4,7 @@ import csv
 import errno
 import hashlib
 import io
+import json
 import threading
 import zipfile
 from collections import Counter
@@ -488,6 +489,41 @@ async def test_all_of_it_in_a_zip(client: httpx.AsyncClient) -> None:
         link = study["links"][name.replace(".csv", "_csv")]
         assert archive.read(name) == (await client.get(link)).content
     assert archive.read("recordings/m2/systole.png") == PNG + b"systole"
+
+
+async def test_names_in_the_zip_can_be_unpacked_anywhere(client: httpx.AsyncClient) -> None:
+    study = await make(client)
+    given = [
+        "../../up.dcm",
+        "/abs.dcm",
+        "C:\\x.dcm",
+        "10:32?.dcm",
+        "10_32_.dcm",
+        "Day./a.dcm",
+        "A\nb",
+    ]
+    for i, name in enumerate(given):
+        added = await add(client, study, GOOD + b"%d" % i, file_name=name)
+        assert added.status_code == 202
+    await ended(client, study)
+
+    archive = await client.get(study["links"]["archive_zip"])
+
+    with zipfile.ZipFile(io.BytesIO(archive.content)) as unpacked:
+        folders = {
+            name: json.loads(unpacked.read(name))["input"]["file_name"]
+            for name in unpacked.namelist()
+            if name.endswith("/analysis.json")
+        }
+    assert {name.split("/", 1)[1].rsplit("/", 1)[0]: said for name, said in folders.items()} == {
+        "up.dcm": "up.dcm",
+        "abs.dcm": "abs.dcm",
+        "C_/x.dcm": "C:/x.dcm",
+        "10_32_.dcm": "10:32?.dcm",
+        "10_32_.dcm (2)": "10_32_.dcm",
+        "Day_/a.dcm": "Day./a.dcm",
+        "Ab": "Ab",
+    }
 
 
 async def test_without_figures_none_is_drawn_for_the_zip(

@@ -205,7 +205,9 @@ def test_files_that_change_or_cannot_be_taken(gated, gate: Path, tmp_path: Path)
         first = {row["file_name"]: row for row in rows_of(out / "summary.csv")}
         (folder / "day 0" / "0.dcm").write_bytes(GOOD + b"another")
         (folder / "day 1" / "1.dcm").write_bytes(bytes(1001))
-        sheet.write_text(sheet.read_text().replace("2.dcm,22,", "2.dcm,23,") + "9.dcm,,,,\n")
+        sheet.write_text(
+            sheet.read_text().replace("2.dcm,22,", "2.dcm,23,") + "9.dcm,,,,\n=1+1,,,,\n"
+        )
         done = run(*arguments, out=out)
         assert done.returncode == 1
     second = {row["file_name"]: row for row in rows_of(out / "summary.csv")}
@@ -213,9 +215,10 @@ def test_files_that_change_or_cannot_be_taken(gated, gate: Path, tmp_path: Path)
     assert second["day 2/2.dcm"]["body_mass_g"] == "23"
     assert [(row["file_name"], row["code"]) for row in rows_of(out / "failures.csv")] == [
         ("9.dcm", "not_found"),
+        ("'=1+1", "not_found"),  # which no spreadsheet runs
         ("day 1/1.dcm", "too_large"),
     ]
-    assert "2 of 3 recordings analysed, 2 failures." in done.stderr
+    assert "2 of 3 recordings analysed, 3 failures." in done.stderr
 
 
 def test_what_stops_a_study_is_said_in_a_line(gated, gate: Path, tmp_path: Path) -> None:

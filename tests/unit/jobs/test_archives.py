@@ -137,6 +137,41 @@ def test_a_damaged_or_lying_member_is_found_out_alone(tmp_path: Path) -> None:
             assert not (tmp_path / "x").exists() or (tmp_path / "x").stat().st_size <= 100
 
 
+def test_a_member_whose_own_name_is_no_text_is_damaged(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.zip", {"é.dcm": b"1" * 100, "b.dcm": b"2"})
+    path.write_bytes(path.read_bytes().replace("é".encode(), b"\xff\xff", 1))
+
+    with open_archive(path, LIMITS) as archive:
+        first, second = archive.members
+        with pytest.raises(ArchiveError) as error:
+            archive.extract(first, tmp_path / "x")
+        assert error.value.code == "corrupt_archive"
+        assert extracted(archive, second.name, tmp_path / "y") == b"2"
+
+
+@pytest.mark.parametrize("offset", [10**6, 2**40, 2**63 - 1, 2**63, 2**64 - 1])
+def test_a_member_that_begins_behind_the_end_is_refused(tmp_path: Path, offset: int) -> None:
+    path = write(tmp_path / "a.zip", {"a": b"1" * 100})
+    content = bytearray(path.read_bytes())
+    entry, end = content.rindex(b"PK\x01\x02"), content.rindex(b"PK\x05\x06")
+    long = struct.pack("<HHQ", 1, 8, offset)
+    struct.pack_into("<H", content, entry + 30, len(long))
+    struct.pack_into("<L", content, entry + 42, 0xFFFFFFFF)  # it stands in the extra field
+    struct.pack_into("<L", content, end + 12, end - entry + len(long))
+    content[end:end] = long
+    path.write_bytes(content)
+
+    assert refused(path).code == "corrupt_archive"
+
+
+def test_a_member_without_a_name_is_passed_over(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.zip", {"q": b"1", "b.dcm": b"2"})
+    path.write_bytes(path.read_bytes().replace(b"q", b"\0"))  # where a name ends
+
+    with open_archive(path, LIMITS) as archive:
+        assert [member.name for member in archive.members] == ["b.dcm"]
+
+
 def test_encrypted_and_oddly_compressed_members_say_so(tmp_path: Path) -> None:
     path = write(tmp_path / "a.zip", {"a": b"1" * 100})
     content = bytearray(path.read_bytes())

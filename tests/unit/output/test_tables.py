@@ -103,7 +103,19 @@ def test_summary_of_nothing_is_empty_but_for_the_counts() -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["=1+1", "+1", "-2+3", "@SUM(A1)", "\t=1", "\r=1", "\n=1", "  =1+1", '=HYPERLINK("x")']
+    "name",
+    [
+        "=1+1",
+        "+1",
+        "-2+3",
+        "@SUM(A1)",
+        "\t=1",
+        "\r=1",
+        "\n=1",
+        "  =1+1",
+        '=HYPERLINK("x")',
+        "\uff1d1+1",
+    ],
 )
 def test_a_file_name_is_never_run_as_a_formula(name: str) -> None:
     assert summary_of(name)["file_name"] == f"'{name}"

@@ -113,6 +113,27 @@ def test_the_last_of_the_code_is_missed(plain: Path, tmp_path: Path, name: str) 
         _region(path)
 
 
+@pytest.mark.parametrize("name", [name for name in NAMES if "JPEG" in name])
+def test_an_end_left_out_is_no_loss_and_code_left_out_is(
+    plain: Path, tmp_path: Path, name: str
+) -> None:
+    path = Path(shutil.copy(plain, tmp_path))
+    ALL[name](path)
+    whole, data_set = _region(path), pydicom.dcmread(path)
+    code = _code_of(data_set)
+    assert code.endswith(END)
+    unended = code.removesuffix(END)
+
+    halves = () if "2000" in name else (unended + END[:1],)
+    for ended in (unended, unended + b"\0", unended + bytes(9), *halves):
+        _put(data_set, ended, path)
+        np.testing.assert_array_equal(_region(path), whole)
+    for missing in (2, 3, 40):  # the last byte may fill up to an even length
+        _put(data_set, unended[:-missing], path)
+        with pytest.raises(CorruptPixelData):
+            _region(path)
+
+
 Edit = dict[str, Any]
 _DEPTH_16: Edit = {"BitsAllocated": 16, "BitsStored": 16, "HighBit": 15}
 _DEPTH_8: Edit = {"BitsAllocated": 8, "BitsStored": 8, "HighBit": 7}
