@@ -1,5 +1,6 @@
 """What stays, and for how long: uploads are deleted, results expire where that is wanted."""
 
+import asyncio
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -95,8 +96,11 @@ async def test_what_ended_long_ago_is_removed_with_its_files(serve, settings, co
 
 async def test_nothing_expires_by_default(client: httpx.AsyncClient) -> None:
     id = (await post_raw(client)).json()["id"]
+    before = asyncio.all_tasks()
     async with expiry.expiring(client._transport.app.state.service.intake.expire, None):
-        await anyio.sleep(0.05)
+        assert asyncio.all_tasks() == before, "nobody looks"
+    async with expiry.expiring(client._transport.app.state.service.intake.expire, 1000.0):
+        assert len(asyncio.all_tasks() - before) == 1
     assert (await client.get(f"/v1/analyses/{id}")).status_code == 200
 
 
