@@ -22,7 +22,6 @@ _DIRECTORY_BYTES_PER_MEMBER = 512
 _LOCAL_HEADER_BYTES = 30
 _METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 _ENCRYPTED = 0x1
-# What zipfile raises of what it reads; names that are no UTF-8 are a ValueError.
 _MAC_FOLDER = "__MACOSX"
 _CLUTTER = frozenset({".ds_store", "thumbs.db", "desktop.ini", "dicomdir"})
 
