@@ -27,7 +27,7 @@ from app.api.edge import Edge
 from app.api.exchange import Pace
 from app.api.problems import HANDLERS
 from app.api.service import DrawOverview, Service
-from app.jobs.expiry import expiring, repeating
+from app.jobs.expiry import expiring, repeating, shrinking
 from app.jobs.intake import Intake, Room
 from app.jobs.queue import InProcessQueue
 from app.jobs.render import Draw, Renderer
@@ -137,7 +137,7 @@ def create_app(
         intake.recover()
         async with (
             expiring(intake.expire, settings.results_expire_after_h),
-            repeating(partial(_shrink, intake, settings.results_max_bytes), TIDY_EVERY_S),
+            shrinking(intake.shrink, settings.results_max_bytes, TIDY_EVERY_S),
             repeating(intake.take_up_stray, TIDY_EVERY_S),
         ):
             yield
@@ -176,11 +176,6 @@ def create_app(
     )
     describe_with(app, settings)
     return app
-
-
-def _shrink(intake: Intake, limit_bytes: int | None) -> None:
-    if limit_bytes is not None:
-        intake.shrink(limit_bytes)
 
 
 def _operation_id(route: APIRoute) -> str:

@@ -201,9 +201,7 @@ class StudyRun:
         if self._stop.is_set():
             raise Stopped
         try:
-            if known is not None and self._is_there(study, file, known):
-                pass
-            else:
+            if known is None or not self._is_there(study, file, known):
                 if known is not None and known["sha256"] != file.sha256:
                     self._client.remove_file(known["links"]["self"])  # the file has changed
                 sample = vars(file.sample)

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from app.api import examples, views
 from app.api.access import Who
-from app.api.answers import read_cursor, write_cursor, written
+from app.api.answers import cut_page, read_cursor, written
 from app.api.documentation import SUBMIT_EXTRA, SUBMIT_RESPONSES, answers, shown
 from app.api.options import Preference, read_idempotency_key, read_options, read_preference
 from app.api.problems import Problem
@@ -108,16 +108,14 @@ def list_analyses(
 ) -> Response:
     """List the caller's analyses, newest first, a page at a time."""
     before = None if query.cursor is None else read_cursor(query.cursor)
-    records = service.records.page(query.limit + 1, before, caller.only)
-    more = len(records) > query.limit
-    records = records[: query.limit]
+    found = service.records.page(query.limit + 1, before, caller.only)
+    records, cursor = cut_page(found, query.limit)
     items = []
     for record in records:
         try:
             items.append(show_record(service, record, prefix(request)))
         except FileNotFoundError:
             continue  # removed since the page was read
-    cursor = write_cursor(records[-1].number) if more else None
     return written(PageOut(items=items, next_cursor=cursor))
 
 

@@ -2,8 +2,8 @@
 
 import base64
 import binascii
-from collections.abc import Mapping
-from typing import TypeVar
+from collections.abc import Mapping, Sequence
+from typing import Protocol, TypeVar
 
 from fastapi import Request, Response
 from pydantic import BaseModel, ValidationError
@@ -46,6 +46,22 @@ async def read_json(request: Request, model: type[Model]) -> Model:
         if any(wrong["type"] == "json_invalid" for wrong in errors):
             raise Problem("malformed_request", "The body is not JSON.") from None
         raise Problem("invalid_option", explain(errors)) from None
+
+
+class Numbered(Protocol):
+    """What is listed in the order of its number."""
+
+    @property
+    def number(self) -> int: ...
+
+
+Item = TypeVar("Item", bound=Numbered)
+
+
+def cut_page(found: Sequence[Item], limit: int) -> tuple[Sequence[Item], str | None]:
+    """Cut a page out of what was asked for with one more: it, and what leads to the next."""
+    page = found[:limit]
+    return page, write_cursor(page[-1].number) if len(found) > limit else None
 
 
 def write_cursor(number: int) -> str:

@@ -78,9 +78,8 @@ async def _states(service: Service, record: Record) -> AsyncIterator[EventOut]:
                 return
             if ended or monotonic() > read_at + READ_EVERY_S:
                 break
-            await sleep(
-                max(0.0, began + LOOK_EVERY_S - monotonic())
-            )  # no such job: it did not wait
+            # where the queue knows no such job, it did not wait
+            await sleep(max(0.0, began + LOOK_EVERY_S - monotonic()))
         found = await to_thread.run_sync(service.records.get, id)
         if found is None:  # removed meanwhile
             return

@@ -8,18 +8,13 @@ from typing import Annotated
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from app.api.problems import Problem, explain
-from app.jobs.intake import Options
+from app.jobs.intake import NEEDS_MASS, Options
 from app.pipeline.profiles import ProfileName
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
 
 KEY_LENGTH = 255
 """Longest ``Idempotency-Key``."""
-
-_NEEDS_MASS = (
-    "The profile 'published' needs body_mass_g, the mouse's body mass in grams: its quality "
-    "windows depend on it."
-)
 
 
 class AnalysisOptions(BaseModel):
@@ -83,7 +78,7 @@ class AnalysisOptions(BaseModel):
             ``invalid_option``: these options do not go together.
         """
         if self.profile == "published" and self.body_mass_g is None:
-            raise Problem("invalid_option", _NEEDS_MASS)
+            raise Problem("invalid_option", NEEDS_MASS)
         return Options(
             body_mass_g=self.body_mass_g,
             profile=self.profile,

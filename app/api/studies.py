@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from app.api import study_examples as examples
 from app.api.access import Who
 from app.api.analyses import PageQuery
-from app.api.answers import read_cursor, read_json, write_cursor, written
+from app.api.answers import cut_page, read_cursor, read_json, written
 from app.api.documentation import answers, shown
 from app.api.problems import Problem
 from app.api.service import Here, prefix
@@ -109,10 +109,9 @@ def list_studies(
 ) -> Response:
     """List the caller's studies, newest first, a page at a time."""
     before = None if query.cursor is None else read_cursor(query.cursor)
-    studies = service.studies.table.page(query.limit + 1, before, caller.only)
-    more, studies = len(studies) > query.limit, studies[: query.limit]
+    found = service.studies.table.page(query.limit + 1, before, caller.only)
+    studies, cursor = cut_page(found, query.limit)
     items = [view_study(service.studies.table, study, prefix(request)) for study in studies]
-    cursor = write_cursor(studies[-1].number) if more else None
     return written(StudyPageOut(items=items, next_cursor=cursor))
 
 
@@ -167,11 +166,10 @@ def list_entries(
     table = service.studies.table
     statuses = () if query.status is None else (query.status,)
     found = table.entries(study.id, query.limit + 1, after, statuses)
-    more, found = len(found) > query.limit, found[: query.limit]
+    entries, cursor = cut_page(found, query.limit)
     return written(
         EntriesOut(
-            items=[view_entry(entry, prefix(request)) for entry in found],
-            next_cursor=write_cursor(found[-1].number) if more else None,
+            items=[view_entry(entry, prefix(request)) for entry in entries], next_cursor=cursor
         )
     )
 

@@ -39,6 +39,32 @@ async def expiring(expire: Callable[[datetime], int], after_h: float | None) -> 
 
 
 @contextlib.asynccontextmanager
+async def shrinking(
+    shrink: Callable[[int], int], limit_bytes: int | None, pause_s: float
+) -> AsyncIterator[None]:
+    """Have the oldest removed where there is too much, at once and then again and again.
+
+    Parameters
+    ----------
+    shrink : callable
+        Removes until what is left takes no more than so many bytes.
+    limit_bytes : int or None
+        None where only the disk is a limit.
+    pause_s : float
+
+    Yields
+    ------
+    None
+        Until the context ends, the removing goes on.
+    """
+    if limit_bytes is None:
+        yield
+        return
+    async with repeating(lambda: shrink(limit_bytes), pause_s):
+        yield
+
+
+@contextlib.asynccontextmanager
 async def repeating(act: Callable[[], object], pause_s: float) -> AsyncIterator[None]:
     """Have something done in a thread, at once and then again and again.
 

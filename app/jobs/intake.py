@@ -21,6 +21,12 @@ from app.storage.schema import Record, Request, SentKey
 
 logger = logging.getLogger(__name__)
 
+NEEDS_MASS = (
+    "The profile 'published' needs body_mass_g, the mouse's body mass in grams: its quality "
+    "windows depend on it."
+)
+"""Why options are refused that name no body mass."""
+
 
 @dataclass(frozen=True)
 class Upload:

@@ -276,7 +276,7 @@ class InProcessQueue:
                 self._changed.notify_all()
 
     def _may_begin(self) -> bool:
-        if not len(self._waiting) or self._one_alone:
+        if not self._waiting or self._one_alone:
             return False
         return not (self._waiting.next_is_alone and self._running)
 

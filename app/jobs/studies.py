@@ -1,14 +1,12 @@
 """What happens to a study: files come into it, alone or in an archive, and it goes again."""
 
 import logging
-import os
 import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 
 from app.jobs.archives import Archive, ArchiveError, Member
-from app.jobs.intake import Intake, Options, Upload
+from app.jobs.intake import NEEDS_MASS, Intake, Options, Upload
 from app.jobs.runner import Inspect
 from app.output.study_tables import Recording
 from app.pipeline.errors import RecordingError
@@ -22,11 +20,6 @@ from app.storage.studies import REMOVED, StudyRecords
 from app.storage.study_schema import Entry, NewEntry, Study
 
 logger = logging.getLogger(__name__)
-
-NEEDS_MASS = (
-    "The profile 'published' needs body_mass_g, the mouse's body mass in grams: its quality "
-    "windows depend on it."
-)
 
 
 class NameTakenError(Exception):
@@ -111,7 +104,7 @@ class Studies:
         )
         refusal = self._refusal(study, upload, entry)
         if refusal is None:
-            _sync(upload.path)  # not under the lock: it takes its time
+            self.files.sync_part(upload.path)  # not under the lock: it takes its time
         with self._referring:
             self._require(study)
             before = self.table.named(study.id, entry.file_name)
@@ -301,8 +294,3 @@ def _is_lost(entry: Entry) -> bool:
 def _same(before: Entry, entry: NewEntry) -> bool:
     names = ("sha256", "body_mass_g", "mouse_id", "sex", "group")
     return all(getattr(before, name) == getattr(entry, name) for name in names)
-
-
-def _sync(path: Path) -> None:
-    with full_disk_noticed(), path.open("rb") as stream:
-        os.fsync(stream.fileno())

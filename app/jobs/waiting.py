@@ -38,6 +38,9 @@ class Waiting(Generic[J]):
         self._interactive: OrderedDict[str | None, deque[J]] = OrderedDict()
         self._bulk: OrderedDict[str | None, deque[J]] = OrderedDict()
 
+    def __bool__(self) -> bool:
+        return bool(self._alone or self._interactive or self._bulk)
+
     def __len__(self) -> int:
         return sum(1 for _ in self)
 

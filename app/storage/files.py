@@ -86,6 +86,11 @@ class Files:
             part.replace(target)
         return target
 
+    def sync_part(self, part: Path) -> None:
+        """Make sure that a body that has arrived survives a power cut."""
+        with full_disk_noticed():
+            _sync(part)
+
     def sync_upload(self, id: str) -> None:
         """Make sure that an upload survives a power cut; nothing where it is gone already."""
         try:

@@ -5,7 +5,6 @@ statement that names the status it expects, so that a cancelled analysis cannot 
 """
 
 import secrets
-import sqlite3
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,10 +13,7 @@ from typing import Any
 from sqlalchemy import (
     ColumnElement,
     Engine,
-    ExceptionContext,
-    create_engine,
     delete,
-    event,
     exists,
     func,
     insert,
@@ -28,7 +24,8 @@ from sqlalchemy import (
 from sqlalchemy.engine import RowMapping
 from sqlalchemy.exc import IntegrityError
 
-from app.storage.errors import KeyReusedError, StorageFullError
+from app.storage.engine import open_engine
+from app.storage.errors import KeyReusedError
 from app.storage.schema import (
     REUSABLE,
     UNFINISHED,
@@ -41,10 +38,6 @@ from app.storage.schema import (
 )
 from app.storage.study_schema import entries
 from app.storage.upgrade import upgrade
-
-# No room for the database or its log, or for the memory that its readers share.
-_SQLITE_FULL = (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_SHMSIZE)
-_POSTGRESQL_FULL = "53100"
 
 
 class Records:
@@ -62,10 +55,7 @@ class Records:
     """
 
     def __init__(self, url: str) -> None:
-        self._engine = create_engine(url)
-        if self._engine.dialect.name == "sqlite":
-            event.listen(self._engine, "connect", _prepare_sqlite)
-        event.listen(self._engine, "handle_error", _notice_full_disk)
+        self._engine = open_engine(url)
         upgrade(self._engine)
 
     @classmethod
@@ -392,19 +382,3 @@ def new_id() -> str:
 
 def _record(row: RowMapping) -> Record:
     return Record(**row)
-
-
-def _notice_full_disk(context: ExceptionContext) -> None:
-    cause = context.original_exception
-    code, state = getattr(cause, "sqlite_errorcode", None), getattr(cause, "sqlstate", None)
-    if code in _SQLITE_FULL or state == _POSTGRESQL_FULL:
-        raise StorageFullError from cause
-
-
-def _prepare_sqlite(connection: Any, _: Any) -> None:
-    cursor = connection.cursor()
-    cursor.execute("PRAGMA journal_mode=WAL")  # readers do not wait for the writer
-    cursor.execute("PRAGMA synchronous=FULL")  # what is acknowledged survives a power cut
-    cursor.execute("PRAGMA busy_timeout=30000")
-    cursor.execute("PRAGMA secure_delete=ON")  # the name of a file goes with its record
-    cursor.close()

@@ -57,8 +57,12 @@ def main() -> None:
     write_shards(data, 0, args.recordings, os.cpu_count() or 1)
     compared: dict[str, dict[str, Any]] = {}
     for seed in args.seeds:
-        how = {"seed": seed, "threads": args.threads, "compiled": args.compiled}
-        how["start"] = args.start
+        how = {
+            "seed": seed,
+            "threads": args.threads,
+            "compiled": args.compiled,
+            "start": args.start,
+        }
         segmenter = train("segmenter", data, args.work, steps=args.segmenter_steps, **how)
         classifier = train("classifier", data, args.work, steps=args.classifier_steps, **how)
         folder = candidate(args.work, seed)

@@ -34,7 +34,7 @@ def start_from(network: nn.Module, path: Path) -> None:
         raise ValueError(f"{path.name} has other layers than {type(network).__name__}.")
     weights = network.state_dict()
     for (convolution, normalisation), (weight, bias) in zip(normalised, folded, strict=True):
-        eps = dict(network.named_modules())[normalisation].eps
+        eps = network.get_submodule(normalisation).eps
         named |= {
             f"{convolution}.weight": weight,
             f"{normalisation}.weight": torch.ones_like(bias),

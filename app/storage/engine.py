@@ -1,0 +1,43 @@
+"""Connections to the database: how SQLite is set up, and a full disk told from other errors."""
+
+import sqlite3
+from typing import Any
+
+from sqlalchemy import Engine, ExceptionContext, create_engine, event
+
+from app.storage.errors import StorageFullError
+
+# No room for the database or its log, or for the memory that its readers share.
+_SQLITE_FULL = (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_SHMSIZE)
+_POSTGRESQL_FULL = "53100"
+
+
+def open_engine(url: str) -> Engine:
+    """Make an engine whose statements raise `StorageFullError` where there is no room left.
+
+    Parameters
+    ----------
+    url : str
+        SQLAlchemy address of the database.
+    """
+    engine = create_engine(url)
+    if engine.dialect.name == "sqlite":
+        event.listen(engine, "connect", _prepare_sqlite)
+    event.listen(engine, "handle_error", _notice_full_disk)
+    return engine
+
+
+def _notice_full_disk(context: ExceptionContext) -> None:
+    cause = context.original_exception
+    code, state = getattr(cause, "sqlite_errorcode", None), getattr(cause, "sqlstate", None)
+    if code in _SQLITE_FULL or state == _POSTGRESQL_FULL:
+        raise StorageFullError from cause
+
+
+def _prepare_sqlite(connection: Any, _: Any) -> None:
+    cursor = connection.cursor()
+    cursor.execute("PRAGMA journal_mode=WAL")  # readers do not wait for the writer
+    cursor.execute("PRAGMA synchronous=FULL")  # what is acknowledged survives a power cut
+    cursor.execute("PRAGMA busy_timeout=30000")
+    cursor.execute("PRAGMA secure_delete=ON")  # the name of a file goes with its record
+    cursor.close()
