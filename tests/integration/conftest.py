@@ -1,6 +1,7 @@
 """A service in a process of its own, on a free port."""
 
 import contextlib
+import json
 import os
 import re
 import signal
@@ -9,6 +10,7 @@ import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -26,6 +28,11 @@ class Process:
     popen: subprocess.Popen[str]
     address: str
     log: Path
+
+    def log_lines(self) -> list[dict[str, Any]]:
+        """What the log says so far; the line that is being written is left for the next time."""
+        *whole, _ = self.log.read_text().split("\n")
+        return [json.loads(line) for line in whole]
 
     def client(self) -> httpx.Client:
         return httpx.Client(base_url=self.address, timeout=60, trust_env=False)

@@ -1,6 +1,5 @@
 """Keys, networks and gateways, as the process and its command line meet them."""
 
-import json
 import subprocess
 import sys
 from pathlib import Path
@@ -125,7 +124,7 @@ def test_forwarded_headers_are_believed_of_configured_proxies_only(
         )
         assert "evil" not in client.get("/docs").text
         service.terminate()
-        lines = [json.loads(line) for line in service.log.read_text().splitlines()]
+        lines = service.log_lines()
     assert {line["client"] for line in lines if line["message"] == "request"} == {seen}
 
 

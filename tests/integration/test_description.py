@@ -50,7 +50,7 @@ def examine(
         timeout=900,
         check=False,
     )
-    lines = [json.loads(line) for line in service.log.read_text().splitlines()]
+    lines = service.log_lines()
     answers = collections.Counter(
         (line["method"], line["route"], line["status"])
         for line in lines

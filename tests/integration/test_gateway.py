@@ -116,7 +116,7 @@ def test_a_key_goes_along_and_the_caller_is_told_from_the_gateway(upstream, tmp_
             assert posted.headers["x-request-id"] != "claimed-by-the-caller"
             id = posted.headers["x-request-id"]
         service.terminate()
-        lines = [json.loads(line) for line in service.log.read_text().splitlines()]
+        lines = service.log_lines()
     (line,) = [line for line in lines if line["request_id"] == id and line["message"] == "request"]
     assert (line["key"], line["client"]) == ("anna", "127.0.0.1"), "not whom the caller claims"
     written = front.log + (front.folder / "error.log").read_text()

@@ -34,7 +34,7 @@ def test_ready_line_and_end(gated, gate: Path) -> None:
         assert client.get("/health/ready").json() == {"status": "ok"}
         assert service.terminate() == 0
         assert service.popen.stdout.read() == "", "the ready line is the only one"
-        lines = [json.loads(line) for line in service.log.read_text().splitlines()]
+        lines = service.log_lines()
     assert {"time", "level", "logger", "message", "request_id"} <= set(lines[-1])
     (request,) = [line for line in lines if line["message"] == "request"]
     assert (request["route"], request["status"]) == ("/health/ready", 200)

@@ -3,7 +3,6 @@
 import collections
 import contextlib
 import csv
-import json
 import os
 import signal
 import subprocess
@@ -73,10 +72,9 @@ def running(folder: Path, *arguments: object, out: Path) -> Iterator[subprocess.
 
 
 def requests_of(service: Process) -> collections.Counter[tuple[str, str, int]]:
-    lines = [json.loads(line) for line in service.log.read_text().splitlines()]
     return collections.Counter(
         (line["method"], line["route"], line["status"])
-        for line in lines
+        for line in service.log_lines()
         if line["message"] == "request"
     )
 
