@@ -376,10 +376,11 @@ def _bytes_of(path: Path) -> int:
 
 def _age_s(path: Path) -> float:
     """Time since something was written last, for a folder also in what it holds."""
+    inside = [Path(at, name) for at, folders, names in os.walk(path) for name in folders + names]
     written_s = 0.0
-    for inner in (path, *path.rglob("*")):
+    for each in (path, *inside):
         try:
-            written_s = max(written_s, inner.stat().st_mtime)
+            written_s = max(written_s, each.stat().st_mtime)
         except FileNotFoundError:
             continue
     return time.time() - written_s

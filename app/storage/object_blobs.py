@@ -1,4 +1,4 @@
-"""Files in an object store, or wherever `fsspec` reaches by an address, with copies on this machine.
+"""Files in an object store, or wherever `fsspec` reaches by an address, and copies of them here.
 
 The store has to show an object whole or not at all, as those of the S3 kind do. Folders are not
 renamed there: one counts from when its last file, `COMPLETE`, is there.
