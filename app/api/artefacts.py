@@ -130,7 +130,7 @@ def get_published_stats(service: Here, id: AnalysisId) -> StoredFile:
 def _table(service: Service, id: str, name: str) -> StoredFile:
     _require_success(service, id)
     try:
-        return StoredFile(service.files.result(id) / name, CSV, name)
+        return StoredFile(service.files.file(id, name), CSV, name)
     except FileNotFoundError:  # removed this very moment
         raise not_found() from None
 
