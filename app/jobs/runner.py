@@ -6,8 +6,10 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from time import monotonic, perf_counter
-from typing import Any
+from time import monotonic, perf_counter, sleep
+from typing import Any, TypeVar
+
+from sqlalchemy.exc import InterfaceError, OperationalError
 
 from app.jobs.queue import Control, Outcome, Progress
 from app.jobs.render import Renderer
@@ -17,7 +19,7 @@ from app.pipeline.analysis import Stage
 from app.pipeline.errors import AnalysisCancelled, AnalysisTimedOut, RecordingError
 from app.pipeline.halt import Halt
 from app.pipeline.results import Analysis
-from app.storage.errors import StorageFullError
+from app.storage.errors import StaleUploadError, StorageFullError, VolumeUnavailableError
 from app.storage.files import Files
 from app.storage.records import Records
 from app.storage.schema import Record
@@ -31,8 +33,14 @@ Inspect = Callable[[Path], object]
 Analyse = Callable[..., Analysis]
 """``app.pipeline.analysis.analyse`` with all but the file and what was asked of it bound."""
 
+Done = TypeVar("Done")
+
 BEATS, SUMMARY, TRACE = "beats.csv", "summary.csv", "trace.csv"
 PUBLISHED_ALL, PUBLISHED_STATS = "published_all.csv", "published_stats.csv"
+
+
+class LostLeaseError(Exception):
+    """Another worker has the analysis meanwhile."""
 
 
 @dataclass(frozen=True)
@@ -47,6 +55,8 @@ class Runner:
         Longest time that an analysis may take.
     keep_uploads : bool
         Whether the recording stays, unless nobody can ask for its analysis any more.
+    patience_s : float
+        How long a database that does not answer is asked again.
     """
 
     analyse: Analyse
@@ -56,6 +66,7 @@ class Runner:
     renderer: Renderer
     metrics: Metrics
     keep_uploads: bool = False
+    patience_s: float = 0.0
 
     def __call__(self, id: str, control: Control) -> Outcome | None:
         record = self.records.start(id)
@@ -65,12 +76,30 @@ class Runner:
             if gone is not None and gone.status == "cancelled":
                 self.files.drop_upload(id, gone.sha256)
             return Outcome("cancelled")
+        return self.run(record, control)
+
+    def run(self, record: Record, control: Control) -> Outcome | None:
+        """Run an analysis that is recorded as running.
+
+        Parameters
+        ----------
+        record : Record
+            With its holder, where a worker holds it under a lease.
+        control : Control
+
+        Returns
+        -------
+        Outcome or None
+            None where it has to run again, or where another worker has it now.
+        """
         try:
             outcome = self._finish(record, control)
         except AnalysisCancelled:
+            if control.lost.is_set():
+                self._lose(record)
+                return None
             if control.interrupted.is_set() and not control.cancelled.is_set():
-                self.records.requeue(id, counts=False)
-                logger.info("analysis interrupted", extra={"analysis_id": id})
+                self._give_back(record, "analysis interrupted", counts=False)
                 return None
             outcome = Outcome("cancelled")
             if not control.cancelled.is_set():  # then it was the clock
@@ -82,11 +111,28 @@ class Runner:
         except StorageFullError:
             detail = "There is no room left to store the result. Send the file again later."
             outcome = Outcome("failed", "storage_full", detail)
+        except StaleUploadError:  # it may be lost for good: that is not tried for ever
+            self._give_back(record, "the recording is not seen", counts=True)
+            return None
+        except VolumeUnavailableError:
+            self._give_back(record, "the volume is not there", counts=False)
+            return None
+        except LostLeaseError:
+            self._lose(record)
+            return None
         except Exception as error:
-            outcome = self._fault(id, error)
+            outcome = self._fault(record.id, error)
+        return self._end(record, outcome)
+
+    def _end(self, record: Record, outcome: Outcome) -> Outcome | None:
+        id = record.id
         kept = self.keep_uploads and outcome.status != "cancelled"
         if outcome.status == "failed":
-            failed = self.records.fail(id, outcome.code or "", outcome.detail or "")
+            code, detail = outcome.code or "", outcome.detail or ""
+            failed = self._insist(lambda: self.records.fail(id, code, detail, record.holder))
+            if failed is None and record.holder is not None:
+                self._lose(record)
+                return None
             kept = kept and failed is not None
         if outcome.status != "succeeded":
             self.metrics.count_analysis(outcome.status, {})
@@ -95,8 +141,35 @@ class Runner:
                 extra={"analysis_id": id, "outcome": outcome.status, "code": outcome.code},
             )
         if not kept:
-            self.files.drop_upload(id, record.sha256)
+            try:
+                self.files.drop_upload(id, record.sha256)
+            except VolumeUnavailableError:
+                logger.warning("a recording could not be removed", extra={"analysis_id": id})
         return outcome
+
+    def _give_back(self, record: Record, why: str, *, counts: bool) -> None:
+        self._insist(lambda: self.records.requeue(record.id, counts=counts, holder=record.holder))
+        logger.info(why, extra={"analysis_id": record.id})
+
+    def _lose(self, record: Record) -> None:
+        """Leave an analysis as it is: somebody else decides on it, or has already."""
+        now = self.records.get(record.id)
+        if now is None or now.status == "cancelled":
+            self.files.drop_result(record.id)
+            self.files.drop_upload(record.id, record.sha256)
+        logger.warning("analysis lost to another worker", extra={"analysis_id": record.id})
+
+    def _insist(self, act: Callable[[], Done]) -> Done:
+        """Do something to the records, again for a while where the database does not answer."""
+        deadline = monotonic() + self.patience_s
+        while True:
+            try:
+                return act()
+            except (OperationalError, InterfaceError):
+                if monotonic() > deadline:
+                    raise
+                logger.warning("the database does not answer")
+                sleep(min(1.0, self.patience_s / 10))
 
     def _finish(self, record: Record, control: Control) -> Outcome:
         began = perf_counter()
@@ -121,7 +194,11 @@ class Runner:
                 attempt=record.attempts,
             )
         total_ms = 1000 * (perf_counter() - began)
-        if self.records.succeed(record.id, total_ms) is None:
+        done = self._insist(lambda: self.records.succeed(record.id, total_ms, record.holder))
+        if done is None:
+            now = self.records.get(record.id)
+            if now is not None and now.status != "cancelled":
+                raise LostLeaseError
             self.files.drop_result(record.id)
             return Outcome("cancelled")
         self._report(record.id, analysis, total_ms)
@@ -133,7 +210,7 @@ class Runner:
         deadline = monotonic() + self.time_limit_s
 
         def progress(stage: Stage, fraction: float) -> None:
-            if control.cancelled.is_set() or control.interrupted.is_set():
+            if control.told:
                 raise AnalysisCancelled
             if monotonic() > deadline:
                 raise AnalysisTimedOut

@@ -1,5 +1,4 @@
-"""The record of every analysis: what was asked, and how far it is. SQLite or PostgreSQL behind
-SQLAlchemy.
+"""The record of every analysis: what was asked, and how far it is. SQLite or PostgreSQL.
 
 A record is written before an analysis is acknowledged, and every change of its status is one
 statement that names the status it expects, so that a cancelled analysis cannot succeed later.
@@ -50,7 +49,7 @@ _shown = not_(and_(*_UNTOLD))
 
 
 class Records:
-    """The table of analyses; safe to use from several threads.
+    """The table of analyses, behind SQLAlchemy; safe to use from several threads.
 
     Parameters
     ----------
@@ -345,9 +344,7 @@ class Records:
 
     def forget_refused(self, moment: datetime) -> Sequence[Record]:
         """Remove the failed analyses that nobody was told of, ended before a moment; give them."""
-        query = delete(analyses).where(
-            *_UNTOLD, analyses.c.finished_at < moment
-        )
+        query = delete(analyses).where(*_UNTOLD, analyses.c.finished_at < moment)
         with self._engine.begin() as connection:
             rows = connection.execute(query.returning(*analyses.c)).mappings().all()
         return [_record(row) for row in rows]
