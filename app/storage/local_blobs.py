@@ -158,15 +158,16 @@ class LocalBlobs:
 
 def _move_under_new_folders(source: Path, target: Path) -> None:
     """Move a file although others delete folders that have become empty."""
-    for _ in range(_TRIES):
+    for tries_left in reversed(range(_TRIES)):
         try:
             target.parent.mkdir(parents=True, exist_ok=True)
             source.replace(target)
-        except FileNotFoundError:
+        except (FileNotFoundError, FileExistsError):  # it went before, or just after, it was made
             source.stat()  # raises where it is this one that is missing
+            if not tries_left:
+                raise
         else:
             return
-    raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(target.parent))
 
 
 def _is(kind: Callable[[int], bool], path: Path) -> bool:
