@@ -17,7 +17,7 @@ from app.pipeline.analysis import Stage
 from app.pipeline.errors import AnalysisCancelled, AnalysisTimedOut, RecordingError
 from app.pipeline.halt import Halt
 from app.pipeline.results import Analysis
-from app.storage.errors import StorageFullError
+from app.storage.errors import StorageFullError, VolumeUnavailableError
 from app.storage.files import Files
 from app.storage.records import Records
 from app.storage.schema import Record
@@ -63,7 +63,7 @@ class Runner:
             self.metrics.count_analysis("cancelled", {})
             gone = self.records.get(id)
             if gone is not None and gone.status == "cancelled":
-                self.files.drop_upload(id, gone.sha256)
+                self._drop_upload(gone)
             return Outcome("cancelled")
         try:
             outcome = self._finish(record, control)
@@ -95,8 +95,14 @@ class Runner:
                 extra={"analysis_id": id, "outcome": outcome.status, "code": outcome.code},
             )
         if not kept:
-            self.files.drop_upload(id, record.sha256)
+            self._drop_upload(record)
         return outcome
+
+    def _drop_upload(self, record: Record) -> None:
+        try:
+            self.files.drop_upload(record.id, record.sha256)
+        except VolumeUnavailableError as error:  # how the analysis ended is recorded all the same
+            logger.warning("an upload stays: %r", error, extra={"analysis_id": record.id})
 
     def _finish(self, record: Record, control: Control) -> Outcome:
         began = perf_counter()

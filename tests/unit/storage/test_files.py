@@ -247,9 +247,7 @@ def test_a_shared_folder_is_for_several(shared: Files) -> None:
     other.close()
 
 
-def test_an_object_store_is_for_several(
-    tmp_path: Path, memory: fsspec.AbstractFileSystem
-) -> None:
+def test_an_object_store_is_for_several(tmp_path: Path, memory: fsspec.AbstractFileSystem) -> None:
     here, there = open_far_away(tmp_path / "1"), open_far_away(tmp_path / "2")
     here.write_result("a1", put("x", "first"), attempt=1)
     assert there.file("a1", "x").read_text() == "first"
