@@ -297,6 +297,7 @@ class Files:
         for blob in self._blobs.walk(_UPLOADS):
             if _id_of_upload(blob.key) not in uploads and self._is_nobodys(blob.modified_s):
                 self._blobs.delete(blob.key)
+        self._blobs.prune(_UPLOADS)
         for id in self._blobs.names(_RESULTS).difference(results):
             written_s = [blob.modified_s for blob in self._blobs.walk(f"{_RESULTS}/{id}")]
             if self._is_nobodys(max(written_s, default=0.0)):

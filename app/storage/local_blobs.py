@@ -10,7 +10,7 @@ import shutil
 import stat
 import tempfile
 from collections.abc import Callable, Collection, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from app.storage.blobs import Blob
@@ -139,6 +139,13 @@ class LocalBlobs:
                 parent.rmdir()
             except OSError:  # something else lies there
                 return
+
+    def prune(self, folder: str) -> None:
+        below = self._root / folder
+        for at, _, _ in os.walk(below, topdown=False):
+            if Path(at) != below:
+                with suppress(OSError):  # something lies there
+                    Path(at).rmdir()
 
     def forget(self, key: str) -> None:
         """Do nothing: what is read is the file itself."""

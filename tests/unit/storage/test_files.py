@@ -203,8 +203,10 @@ def test_tidying_keeps_what_is_referred_to(alone: Files) -> None:
         keep(alone, id)
         alone.write_result(id, put("x"))
     alone.new_upload()
+    (alone.root / "uploads" / "ff" / ("f" * 64)).mkdir(parents=True)  # as after a crash
     alone.tidy(uploads={"kept"}, results={"kept"})
     assert listing(alone) == ["analyses/kept/x", f"{PLACE}/kept"]
+    assert [path.name for path in (alone.root / "uploads").iterdir()] == [SHA256[:2]]
 
 
 @pytest.mark.parametrize("open_files", [open_shared, open_far_away])
