@@ -84,11 +84,10 @@ class Files:
         self._copies = self._tmp / f"{self._mine}copies"
         self._has_earlier_names = url is None
         self._alone = not shared
-        with volume_trouble_noticed():
-            self.root.mkdir(mode=0o700, parents=True, exist_ok=True)
-            for name in (_TMP,) if url else (_UPLOADS, _RESULTS, _TMP):
-                (self.root / name).mkdir(exist_ok=True)
-            self._lock = self._lock_root() if self._alone else None
+        self.root.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for name in (_TMP,) if url else (_UPLOADS, _RESULTS, _TMP):
+            (self.root / name).mkdir(exist_ok=True)
+        self._lock = self._lock_root() if self._alone else None
         self._blobs: Blobs = (
             LocalBlobs(self.root, self._tmp, self._mine)
             if url is None
