@@ -25,7 +25,9 @@ CSV, PNG = "text/csv; charset=utf-8", "image/png"
     "/v1/analyses/{id}/figures/{name}.png",
     summary="Get a figure",
     response_class=StreamingResponse,
-    responses=answers({200: file_of(PNG, None, "The figure.")}, "not_found", "not_finished"),
+    responses=answers(
+        {200: file_of(PNG, None, "The figure.")}, "not_found", "not_finished", "storage_full"
+    ),
 )
 async def get_figure(
     service: Here,

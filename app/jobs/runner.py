@@ -74,7 +74,7 @@ class Runner:
             self.metrics.count_analysis("cancelled", {})
             gone = self.records.get(id)
             if gone is not None and gone.status == "cancelled":
-                self.files.drop_upload(id, gone.sha256)
+                self._drop_upload(gone)
             return Outcome("cancelled")
         return self.run(record, control)
 
@@ -141,10 +141,7 @@ class Runner:
                 extra={"analysis_id": id, "outcome": outcome.status, "code": outcome.code},
             )
         if not kept:
-            try:
-                self.files.drop_upload(id, record.sha256)
-            except VolumeUnavailableError:
-                logger.warning("a recording could not be removed", extra={"analysis_id": id})
+            self._drop_upload(record)
         return outcome
 
     def _give_back(self, record: Record, why: str, *, counts: bool) -> None:
@@ -156,7 +153,7 @@ class Runner:
         now = self.records.get(record.id)
         if now is None or now.status == "cancelled":
             self.files.drop_result(record.id)
-            self.files.drop_upload(record.id, record.sha256)
+            self._drop_upload(record)
         logger.warning("analysis lost to another worker", extra={"analysis_id": record.id})
 
     def _insist(self, act: Callable[[], Done]) -> Done:
@@ -170,6 +167,12 @@ class Runner:
                     raise
                 logger.warning("the database does not answer")
                 sleep(min(1.0, self.patience_s / 10))
+
+    def _drop_upload(self, record: Record) -> None:
+        try:
+            self.files.drop_upload(record.id, record.sha256)
+        except VolumeUnavailableError as error:  # how the analysis ended is recorded all the same
+            logger.warning("an upload stays: %r", error, extra={"analysis_id": record.id})
 
     def _finish(self, record: Record, control: Control) -> Outcome:
         began = perf_counter()

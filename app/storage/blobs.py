@@ -74,5 +74,8 @@ class Blobs(Protocol):
     def delete(self, key: str) -> None:
         """Delete a file or a folder, whose files disappear together; nothing where it is gone."""
 
+    def prune(self, folder: str) -> None:
+        """Remove what lies below a folder and holds no file."""
+
     def forget(self, key: str) -> None:
         """Read a file anew when it is asked for next, where a copy of it is kept."""

@@ -84,11 +84,10 @@ class Files:
         self._copies = self._tmp / f"{self._mine}copies"
         self._has_earlier_names = url is None
         self._alone = not shared
-        with volume_trouble_noticed():
-            self.root.mkdir(mode=0o700, parents=True, exist_ok=True)
-            for name in (_TMP,) if url else (_UPLOADS, _RESULTS, _TMP):
-                (self.root / name).mkdir(exist_ok=True)
-            self._lock = self._lock_root() if self._alone else None
+        self.root.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for name in (_TMP,) if url else (_UPLOADS, _RESULTS, _TMP):
+            (self.root / name).mkdir(exist_ok=True)
+        self._lock = self._lock_root() if self._alone else None
         self._blobs: Blobs = (
             LocalBlobs(self.root, self._tmp, self._mine)
             if url is None
@@ -297,6 +296,7 @@ class Files:
         for blob in self._blobs.walk(_UPLOADS):
             if _id_of_upload(blob.key) not in uploads and self._is_nobodys(blob.modified_s):
                 self._blobs.delete(blob.key)
+        self._blobs.prune(_UPLOADS)
         for id in self._blobs.names(_RESULTS).difference(results):
             written_s = [blob.modified_s for blob in self._blobs.walk(f"{_RESULTS}/{id}")]
             if self._is_nobodys(max(written_s, default=0.0)):

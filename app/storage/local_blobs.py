@@ -10,7 +10,7 @@ import shutil
 import stat
 import tempfile
 from collections.abc import Callable, Collection, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from app.storage.blobs import Blob
@@ -140,6 +140,13 @@ class LocalBlobs:
             except OSError:  # something else lies there
                 return
 
+    def prune(self, folder: str) -> None:
+        below = self._root / folder
+        for at, _, _ in os.walk(below, topdown=False):
+            if Path(at) != below:
+                with suppress(OSError):  # something lies there
+                    Path(at).rmdir()
+
     def forget(self, key: str) -> None:
         """Do nothing: what is read is the file itself."""
 
@@ -158,15 +165,16 @@ class LocalBlobs:
 
 def _move_under_new_folders(source: Path, target: Path) -> None:
     """Move a file although others delete folders that have become empty."""
-    for _ in range(_TRIES):
+    for tries_left in reversed(range(_TRIES)):
         try:
             target.parent.mkdir(parents=True, exist_ok=True)
             source.replace(target)
-        except FileNotFoundError:
+        except (FileNotFoundError, FileExistsError):  # it went before, or just after, it was made
             source.stat()  # raises where it is this one that is missing
+            if not tries_left:
+                raise
         else:
             return
-    raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(target.parent))
 
 
 def _is(kind: Callable[[int], bool], path: Path) -> bool:

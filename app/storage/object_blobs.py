@@ -128,6 +128,9 @@ class ObjectBlobs:
                 continue
         self.forget(key)
 
+    def prune(self, folder: str) -> None:
+        """Do nothing: there are no folders but in the names of files."""
+
     def forget(self, key: str) -> None:
         """Delete the copies of a file, or of all files of a folder."""
         with self._lock:
