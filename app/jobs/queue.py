@@ -89,6 +89,14 @@ class QueueUnavailableError(Exception):
 class JobQueue(Protocol):
     """Runs recorded analyses; only ids go through it."""
 
+    @property
+    def queued(self) -> int:
+        """Jobs that wait."""
+
+    @property
+    def running(self) -> int:
+        """Jobs that run."""
+
     def submit(
         self,
         id: str,

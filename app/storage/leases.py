@@ -16,6 +16,7 @@ from sqlalchemy import (
     and_,
     case,
     delete,
+    exists,
     func,
     insert,
     or_,
@@ -165,6 +166,23 @@ class Leases:
             row = connection.execute(query).mappings().first()
         return None if row is None else Record(**row)
 
+    def fail_expired(self, id: str, code: str, detail: str) -> Record | None:
+        """Note that an analysis whose lease has expired is given up, and why."""
+        query = (
+            update(analyses)
+            .where(analyses.c.id == id, *self._expired())
+            .values(
+                status="failed",
+                finished_at=datetime.now(UTC),
+                error_code=code,
+                error_detail=detail,
+            )
+            .returning(*analyses.c)
+        )
+        with self._engine.begin() as connection:
+            row = connection.execute(query).mappings().first()
+        return None if row is None else Record(**row)
+
     def _expired(self) -> tuple[ColumnElement[bool], ...]:
         until = analyses.c.lease_until
         return analyses.c.status == "running", or_(until.is_(None), until < self._moment())
@@ -174,6 +192,18 @@ class Leases:
         query = update(analyses).where(analyses.c.id == id).values(sent_at=self._moment())
         with self._engine.begin() as connection:
             connection.execute(query)
+
+    def waits(self, older_s: float) -> bool:
+        """Whether any queued analysis was not sent within so many seconds."""
+        query = select(exists().where(self._unsent(older_s)))
+        with self._engine.connect() as connection:
+            return bool(connection.execute(query).scalar())
+
+    def _unsent(self, older_s: float) -> ColumnElement[bool]:
+        sent = analyses.c.sent_at
+        return and_(
+            analyses.c.status == "queued", or_(sent.is_(None), sent < self._moment(-older_s))
+        )
 
     def claim_unsent(self, older_s: float, limit: int) -> Sequence[tuple[str, bool]]:
         """Find queued analyses that the broker was not told of lately, and note that it is now.
@@ -192,10 +222,7 @@ class Leases:
         sequence of (str, bool)
             Ids, and whether somebody waits for the result.
         """
-        sent = analyses.c.sent_at
-        unsent = and_(
-            analyses.c.status == "queued", or_(sent.is_(None), sent < self._moment(-older_s))
-        )
+        unsent = self._unsent(older_s)
         oldest = select(analyses.c.number).where(unsent).order_by(analyses.c.number).limit(limit)
         query = (
             update(analyses)
