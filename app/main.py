@@ -45,9 +45,6 @@ from app.storage.files import Files
 from app.storage.serial import LAYOUT
 from app.storage.studies import StudyRecords
 
-SWEEP_EVERY_S = 10.0
-"""How often what workers have left is looked for: with the lease, that bounds how long it lies."""
-
 TIDY_EVERY_S = 30.0
 """How often the data folder's size, and what was lost to the queue, are looked at."""
 
@@ -94,7 +91,7 @@ def create_app(
             from app.scale import open_scale  # its packages need not be there otherwise
 
             scale = open_scale(settings, records, files, metrics)
-            queue, sweep, every_s = scale.queue, scale.sweeper.sweep, SWEEP_EVERY_S
+            queue, sweep, every_s = scale.queue, scale.sweeper.sweep, scale.sweeper.every_s
         else:
             runner = parts.make_runner(
                 settings, networks, analyse, records, files, renderer, metrics

@@ -4,7 +4,7 @@ import contextlib
 import logging
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 from celery import Celery
@@ -19,6 +19,7 @@ from app.jobs.leased import LeasedWork
 from app.jobs.queue import NOTICE_S
 from app.jobs.render import Draw, Renderer
 from app.jobs.runner import Analyse
+from app.jobs.sweeper import Sweeper
 from app.logs import configure_logging
 from app.metrics import Metrics
 from app.output import figures
@@ -31,7 +32,6 @@ from app.storage.upgrade import NewerStoreError
 
 logger = logging.getLogger(__name__)
 
-SWEEP_EVERY_S = 10.0
 _PAUSE_S = 1.0
 
 
@@ -101,7 +101,7 @@ def run(
     stopped = threading.Event()
     work.start()
     threading.Thread(
-        target=_sweep, args=(scale.sweeper.sweep, stopped), name="sweep", daemon=True
+        target=_sweep, args=(scale.sweeper, stopped), name="sweep", daemon=True
     ).start()
     with _draining(work, settings.shutdown_grace_s):
         _consume(scale.celery, work, settings.worker_count)
@@ -160,9 +160,9 @@ def _draining(work: LeasedWork, grace_s: float) -> Iterator[None]:
         worker_shutting_down.disconnect(drain)
 
 
-def _sweep(sweep: Callable[[], object], stopped: threading.Event) -> None:
-    while not stopped.wait(SWEEP_EVERY_S):
-        sweep()
+def _sweep(sweeper: Sweeper, stopped: threading.Event) -> None:
+    while not stopped.wait(sweeper.every_s):
+        sweeper.sweep()
 
 
 def _refuse(reason: str) -> int:

@@ -4,13 +4,16 @@ from collections.abc import Mapping
 from typing import Any
 
 from celery import Celery
-from kombu import Connection, Exchange, Queue
+from kombu.connection import Connection
+from kombu.entity import Exchange, Queue
 
 TASK = "echo2pheno.analyse"
 INTERACTIVE, BULK, DEAD = (f"echo2pheno.{name}" for name in ("interactive", "bulk", "dead"))
 LINES = {"interactive": INTERACTIVE, "bulk": BULK}
 
 CONNECT_LIMIT_S = 3.0
+
+_QUORUM: Mapping[str, Any] = {"x-queue-type": "quorum"}
 
 _DELIVERIES = 20
 """How often a message may come back before the broker puts it aside; see `DEAD`."""
@@ -40,6 +43,7 @@ def make_celery(broker_url: str) -> Celery:
         task_acks_late=True,
         task_reject_on_worker_lost=True,
         worker_prefetch_multiplier=1,
+        worker_consumer="app.jobs.consumer:Consumer",
         worker_enable_remote_control=False,
         worker_send_task_events=False,
         worker_hijack_root_logger=False,
@@ -56,9 +60,8 @@ def make_celery(broker_url: str) -> Celery:
 
 def _queues(*, amqp: bool) -> list[Queue]:
     exchange = Exchange("echo2pheno", type="direct")
-    dead: Mapping[str, Any] = {"x-queue-type": "quorum"} if amqp else {}
     alive = {
-        **dead,
+        **_QUORUM,
         "x-delivery-limit": _DELIVERIES,
         "x-dead-letter-exchange": "",
         "x-dead-letter-routing-key": DEAD,
@@ -73,12 +76,9 @@ def declare(connection: Connection, app: Celery) -> None:
     """Make the queues that are missing, that of dead messages among them."""
     channel = connection.default_channel
     if connection.transport.driver_type == "amqp":
-        channel.queue_declare(DEAD, durable=True, auto_delete=False, arguments=_DEAD_ARGUMENTS)
+        channel.queue_declare(DEAD, durable=True, auto_delete=False, arguments=_QUORUM)
     for queue in app.conf.task_queues:
         queue(channel).declare()
-
-
-_DEAD_ARGUMENTS = {"x-queue-type": "quorum"}
 
 
 def lengths(connection: Connection) -> Mapping[str, int]:

@@ -2,11 +2,11 @@
 
 import contextlib
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from time import monotonic
 
 from celery import Celery
-from kombu import Connection
+from kombu.connection import Connection
 from kombu.exceptions import OperationalError as BrokerError
 
 from app.jobs.broker import CONNECT_LIMIT_S, LINES, TASK, declare, lengths
@@ -133,8 +133,8 @@ class CeleryQueue:
         return True
 
     @contextlib.contextmanager
-    def _connection(self) -> "contextlib.AbstractContextManager[Connection]":
-        connection = self._celery.connection_for_read(connect_timeout=CONNECT_LIMIT_S)
+    def _connection(self) -> Iterator[Connection]:
+        connection: Connection = self._celery.connection_for_read(connect_timeout=CONNECT_LIMIT_S)
         try:
             connection.ensure_connection(max_retries=1, timeout=CONNECT_LIMIT_S)
             yield connection

@@ -15,7 +15,6 @@ from app.storage.schema import Record
 
 logger = logging.getLogger(__name__)
 
-_UNTOLD_AFTER_S = 30.0
 _UNTOLD_AT_ONCE = 200
 _REFUSED_STAY_S = 60.0
 _TIDY_EVERY_S = 3600.0
@@ -42,6 +41,11 @@ class Sweeper:
     keep_uploads: bool = False
     _tidied_at: float = field(default_factory=monotonic, init=False)
     _missed_workers: bool = field(default=False, init=False)
+
+    @property
+    def every_s(self) -> float:
+        """How often to sweep: with the lease, that bounds how long a dead worker's work lies."""
+        return min(10.0, self.leases.lease_s / 4)
 
     def sweep(self) -> None:
         """Do everything once; what fails does not keep the rest from being done."""
@@ -88,14 +92,14 @@ class Sweeper:
 
         Where they are not, a worker that takes any message takes whatever waits longest.
         """
-        if not self.leases.waits(_UNTOLD_AFTER_S):
+        if not self.leases.waits(self.leases.lease_s):
             return
         try:
             if any(self.queue.lengths().values()):
                 return
         except QueueUnavailableError:
             return  # it is asked again with the next sweep
-        for id, interactive in self.leases.claim_unsent(_UNTOLD_AFTER_S, _UNTOLD_AT_ONCE):
+        for id, interactive in self.leases.claim_unsent(self.leases.lease_s, _UNTOLD_AT_ONCE):
             if not self.queue.send(id, interactive=interactive):
                 return
 
