@@ -76,4 +76,5 @@ def make_runner(
         metrics=metrics,
         keep_uploads=settings.keep_uploads,
         patience_s=settings.lease_s if settings.queue == "celery" else 0.0,
+        max_attempts=settings.max_attempts,
     )

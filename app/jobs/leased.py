@@ -3,7 +3,8 @@
 import contextlib
 import logging
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 from time import monotonic
 
 from sqlalchemy.exc import SQLAlchemyError
@@ -20,6 +21,16 @@ RENEW_EVERY_S = 0.5
 
 _ANNOUNCE_EVERY_S = 10.0
 _FORGET_AFTER_S = 3600.0
+_REST_S = 2.0
+
+
+@dataclass(eq=False)
+class _Held:
+    """An attempt that runs, or waits until it may run beside the others."""
+
+    record: Record
+    control: Control = field(default_factory=Control)
+    renewed_at: float = field(default_factory=monotonic)
 
 
 class LeasedWork:
@@ -29,23 +40,34 @@ class LeasedWork:
     ----------
     runner : Runner
     leases : Leases
-    holder : str
+    worker : str
         This process's own name among all workers.
     slots : int
         Analyses that it runs at once.
+    require : callable, optional
+        Called before one is taken; raises where none could be run now.
     """
 
-    def __init__(self, runner: Runner, leases: Leases, holder: str, slots: int) -> None:
+    def __init__(
+        self,
+        runner: Runner,
+        leases: Leases,
+        worker: str,
+        slots: int,
+        require: Callable[[], object] = lambda: None,
+    ) -> None:
         self._runner = runner
         self._leases = leases
-        self.holder = holder
+        self._worker = worker
         self._slots = slots
-        self._held: dict[str, Control] = {}
-        self._renewed: dict[str, float] = {}
+        self._require = require
+        self._held: set[_Held] = set()
         self._changed = threading.Condition()
         self._running = 0
+        self._to_run_alone = 0
         self._one_alone = False
         self._stopping = threading.Event()
+        self._closed = threading.Event()
         self._thread = threading.Thread(target=self._keep, name="leases", daemon=True)
         self._announced_at = -_ANNOUNCE_EVERY_S
 
@@ -69,35 +91,42 @@ class LeasedWork:
         ------
         sqlalchemy.exc.SQLAlchemyError
             The database does not answer.
+        OSError
+            So says `require`.
         """
         if self.stopping:
             return False
-        record = self._leases.take(self.holder)
+        self._require()
+        record = self._leases.take(self._worker)
         if record is None:
             return False
-        control = Control()
-        with self._holding(record, control), self._beside(alone=record.attempts > 1):
+        with self._holding(record) as control, self._beside(alone=record.attempts > 1):
             return self._runner.run(record, control) is not None
 
     @contextlib.contextmanager
-    def _holding(self, record: Record, control: Control) -> Iterator[None]:
+    def _holding(self, record: Record) -> Iterator[Control]:
+        held = _Held(record)
         with self._changed:
-            self._held[record.id] = control
-            self._renewed[record.id] = monotonic()
+            self._held.add(held)
             if self.stopping:
-                control.interrupt()
+                held.control.interrupt()
         try:
-            yield
+            yield held.control
         finally:
             with self._changed:
-                del self._held[record.id], self._renewed[record.id]
+                self._held.remove(held)
                 self._changed.notify_all()
 
     @contextlib.contextmanager
     def _beside(self, *, alone: bool) -> Iterator[None]:
         """Wait until it may run: what may have killed a worker takes no others along again."""
         with self._changed:
-            self._changed.wait_for(lambda: not self._one_alone and not (alone and self._running))
+            if alone:  # nothing begins from here on, else its turn might never come
+                self._to_run_alone += 1
+                self._changed.wait_for(lambda: not self._running)
+                self._to_run_alone -= 1
+            else:
+                self._changed.wait_for(lambda: not self._one_alone and not self._to_run_alone)
             self._running += 1
             self._one_alone = alone
         try:
@@ -119,50 +148,55 @@ class LeasedWork:
         self._stopping.set()
         with self._changed:
             if not self._changed.wait_for(lambda: not self._held, grace_s):
-                for control in self._held.values():
-                    control.interrupt()
+                for held in self._held:
+                    held.control.interrupt()
                 self._changed.wait_for(lambda: not self._held, notice_s)
             return not self._held
 
     def close(self) -> None:
-        """Say that this worker is no longer there."""
+        """Keep no lease any more, and say that this worker is no longer there."""
         self._stopping.set()
+        self._closed.set()
+        if self._thread.is_alive():
+            self._thread.join(_REST_S)
         with contextlib.suppress(SQLAlchemyError):
-            self._leases.dismiss(self.holder)
+            self._leases.dismiss(self._worker)
 
     def _keep(self) -> None:
-        while True:
+        while not self._closed.is_set():
             began = monotonic()
             with self._changed:
-                held = dict(self._held)
-            for id, control in held.items():
-                self._renew(id, control)
+                held = list(self._held)
+            for each in held:
+                try:
+                    self._renew(each)
+                except Exception:  # whatever it is, the others have to be renewed, and this again
+                    logger.warning("a lease was not renewed", exc_info=True)
             if not self.stopping and monotonic() > self._announced_at + _ANNOUNCE_EVERY_S:
                 self._announce()
-            threading.Event().wait(max(0.05, began + RENEW_EVERY_S - monotonic()))
+            self._closed.wait(max(0.05, began + RENEW_EVERY_S - monotonic()))
 
-    def _renew(self, id: str, control: Control) -> None:
-        progress = control.progress
+    def _renew(self, held: _Held) -> None:
+        record, control, progress = held.record, held.control, held.control.progress
         stage, fraction = (None, None) if progress is None else (progress.stage, progress.fraction)
         try:
-            hold = self._leases.renew(id, self.holder, stage, fraction)
-        except SQLAlchemyError:
-            if monotonic() > self._renewed.get(id, monotonic()) + self._leases.lease_s:
+            hold = self._leases.renew(record.id, record.holder or "", stage, fraction)
+        except Exception:
+            if monotonic() > held.renewed_at + self._leases.lease_s:
                 control.lose()  # by now another worker may have it
-            return
+            raise
         if hold == "held":
-            with self._changed:
-                if id in self._renewed:
-                    self._renewed[id] = monotonic()
+            held.renewed_at = monotonic()
         elif hold == "cancelled":
             control.cancel()
-        elif not control.told and id in self._held:  # else it has just ended
+        elif not control.told and held in self._held:  # else it has just ended
             control.lose()
 
     def _announce(self) -> None:
         self._announced_at = monotonic()
         try:
-            self._leases.announce(self.holder, self._slots, self.busy)
+            self._leases.announce(self._worker, self._slots, self.busy)
             self._leases.dismiss("", silent_s=_FORGET_AFTER_S)
-        except SQLAlchemyError:
-            logger.warning("the database does not answer")
+        except Exception as error:  # it is only counted
+            reason = type(error).__name__
+            logger.warning("the worker could not say that it is there", extra={"error": reason})

@@ -10,6 +10,7 @@ from time import monotonic, perf_counter, sleep
 from typing import Any, TypeVar
 
 from sqlalchemy.exc import InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from app.jobs.queue import Control, Outcome, Progress
 from app.jobs.render import Renderer
@@ -22,7 +23,7 @@ from app.pipeline.results import Analysis
 from app.storage.errors import StaleUploadError, StorageFullError, VolumeUnavailableError
 from app.storage.files import Files
 from app.storage.records import Records
-from app.storage.schema import Record
+from app.storage.schema import Record, Status
 from app.storage.serial import save_analysis
 
 logger = logging.getLogger(__name__)
@@ -34,6 +35,9 @@ Analyse = Callable[..., Analysis]
 """``app.pipeline.analysis.analyse`` with all but the file and what was asked of it bound."""
 
 Done = TypeVar("Done")
+
+DATABASE_AWAY = (OperationalError, InterfaceError, PoolTimeoutError)
+"""What is raised where a database does not answer, and may do so later."""
 
 BEATS, SUMMARY, TRACE = "beats.csv", "summary.csv", "trace.csv"
 PUBLISHED_ALL, PUBLISHED_STATS = "published_all.csv", "published_stats.csv"
@@ -57,6 +61,9 @@ class Runner:
         Whether the recording stays, unless nobody can ask for its analysis any more.
     patience_s : float
         How long a database that does not answer is asked again.
+    max_attempts : int
+        How often an analysis may have been started before it is given up where its recording is
+        not seen on a shared volume.
     """
 
     analyse: Analyse
@@ -67,6 +74,7 @@ class Runner:
     metrics: Metrics
     keep_uploads: bool = False
     patience_s: float = 0.0
+    max_attempts: int = 1
 
     def __call__(self, id: str, control: Control) -> Outcome | None:
         record = self.records.start(id)
@@ -91,6 +99,11 @@ class Runner:
         -------
         Outcome or None
             None where it has to run again, or where another worker has it now.
+
+        Raises
+        ------
+        sqlalchemy.exc.SQLAlchemyError
+            The database did not answer for so long that another worker may have it.
         """
         try:
             outcome = self._finish(record, control)
@@ -111,15 +124,22 @@ class Runner:
         except StorageFullError:
             detail = "There is no room left to store the result. Send the file again later."
             outcome = Outcome("failed", "storage_full", detail)
-        except StaleUploadError:  # it may be lost for good: that is not tried for ever
-            self._give_back(record, "the recording is not seen", counts=True)
-            return None
+        except StaleUploadError:
+            if record.attempts < self.max_attempts:
+                self._give_back(record, "the recording is not seen", counts=True)
+                return None
+            detail = "The recording is gone from the service's volume. Send the file once more."
+            outcome = Outcome("failed", "internal_error", detail)
         except VolumeUnavailableError:
             self._give_back(record, "the volume is not there", counts=False)
             return None
         except LostLeaseError:
             self._lose(record)
             return None
+        except DATABASE_AWAY as error:
+            if record.holder is not None:  # its lease runs out, and it runs again
+                raise
+            outcome = self._fault(record.id, error)
         except Exception as error:
             outcome = self._fault(record.id, error)
         return self._end(record, outcome)
@@ -130,7 +150,7 @@ class Runner:
         if outcome.status == "failed":
             code, detail = outcome.code or "", outcome.detail or ""
             failed = self._insist(lambda: self.records.fail(id, code, detail, record.holder))
-            if failed is None and record.holder is not None:
+            if failed is None and record.holder is not None and not self._is_mine(record, "failed"):
                 self._lose(record)
                 return None
             kept = kept and failed is not None
@@ -162,11 +182,16 @@ class Runner:
         while True:
             try:
                 return act()
-            except (OperationalError, InterfaceError):
+            except DATABASE_AWAY:
                 if monotonic() > deadline:
                     raise
                 logger.warning("the database does not answer")
                 sleep(min(1.0, self.patience_s / 10))
+
+    def _is_mine(self, record: Record, status: Status) -> bool:
+        """Whether this attempt has been noted already, where no answer of the database said so."""
+        now = self._insist(lambda: self.records.get(record.id))
+        return now is not None and (now.status, now.holder) == (status, record.holder or ...)
 
     def _drop_upload(self, record: Record) -> None:
         try:
@@ -198,7 +223,7 @@ class Runner:
             )
         total_ms = 1000 * (perf_counter() - began)
         done = self._insist(lambda: self.records.succeed(record.id, total_ms, record.holder))
-        if done is None:
+        if done is None and not self._is_mine(record, "succeeded"):
             now = self.records.get(record.id)
             if now is not None and now.status != "cancelled":
                 raise LostLeaseError

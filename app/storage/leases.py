@@ -5,6 +5,7 @@ the analysis may be run again: whatever the broker does, nothing depends on it. 
 database's, so that machines whose clocks differ agree.
 """
 
+import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -71,7 +72,7 @@ class Leases:
         self._engine = engine
         self.lease_s = lease_s
 
-    def take(self, holder: str) -> Record | None:
+    def take(self, worker: str) -> Record | None:
         """Begin the queued analysis whose turn it is; None where none waits.
 
         Those that somebody waits for come first. Among them, and among the others, callers take
@@ -79,9 +80,12 @@ class Leases:
 
         Parameters
         ----------
-        holder : str
-            The worker's own name.
+        worker : str
+            The worker's own name. The record's ``holder`` begins with it, and is another one for
+            every attempt: a worker that slept past its lease may run the same analysis once more,
+            and the first attempt must not be taken for the second.
         """
+        holder = f"{worker}/{secrets.token_hex(4)}"
         while numbers := self._next():
             for number in numbers:
                 query = (
@@ -134,6 +138,7 @@ class Leases:
         ----------
         id : str
         holder : str
+            As `take` recorded it.
         stage, fraction : str and float, or None
             The stage, and the fraction 0..1 of the whole.
         """
