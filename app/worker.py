@@ -5,6 +5,7 @@ import logging
 import sys
 import threading
 from collections.abc import Iterator
+from time import monotonic
 from typing import Any
 
 from celery import Celery
@@ -18,7 +19,7 @@ from app.jobs.broker import TASK
 from app.jobs.leased import LeasedWork
 from app.jobs.queue import NOTICE_S
 from app.jobs.render import Draw, Renderer
-from app.jobs.runner import Analyse
+from app.jobs.runner import DATABASE_AWAY, Analyse
 from app.jobs.sweeper import Sweeper
 from app.logs import configure_logging
 from app.metrics import Metrics
@@ -28,9 +29,13 @@ from app.pipeline.errors import NetworksError
 from app.pipeline.networks import Networks, load_networks, require_convention
 from app.scale import new_holder, open_scale
 from app.settings import Settings
+from app.storage.errors import StorageFullError
 from app.storage.upgrade import NewerStoreError
 
 logger = logging.getLogger(__name__)
+
+KEEP_MESSAGE_S = 600.0
+"""How long a message is kept while nothing can be done about it; brokers take it back in time."""
 
 _PAUSE_S = 1.0
 
@@ -93,6 +98,7 @@ def run(
         scale.leases,
         new_holder(),
         settings.worker_count,
+        require=files.check_writable,
     )
     if settings.worker_metrics_port:
         start_http_server(
@@ -120,12 +126,7 @@ def _consume(celery: Celery, work: LeasedWork, slots: int) -> None:
 
     @celery.task(name=TASK, bind=True)  # type: ignore[untyped-decorator]
     def analyse(self: Any, id: str) -> None:  # noqa: ARG001 - whose turn it is, the records say
-        try:
-            work()
-        except SQLAlchemyError as error:
-            logger.warning("the database does not answer", extra={"error": type(error).__name__})
-            threading.Event().wait(_PAUSE_S)
-            raise Reject("the database does not answer", requeue=True) from None
+        _work_when_possible(work)
         if work.stopping:
             raise Reject("this worker stops", requeue=True)
 
@@ -139,6 +140,24 @@ def _consume(celery: Celery, work: LeasedWork, slots: int) -> None:
         quiet=True,
     )
     worker.start()
+
+
+def _work_when_possible(work: LeasedWork) -> None:
+    """Do what a message is about once database and volume answer.
+
+    The message is kept meanwhile: given back, it would come again at once, over and over.
+    """
+    until = monotonic() + KEEP_MESSAGE_S
+    while not work.stopping:
+        try:
+            work()
+            return
+        except (*DATABASE_AWAY, StorageFullError, OSError) as error:
+            reason = type(error).__name__
+            logger.warning("database or volume do not answer", extra={"error": reason})
+            if monotonic() > until:
+                raise Reject(reason, requeue=True) from None
+            threading.Event().wait(_PAUSE_S)
 
 
 @contextlib.contextmanager

@@ -3,17 +3,27 @@
 from collections.abc import Mapping
 from typing import Any
 
+from amqp.exceptions import AMQPError, MessageNacked
 from celery import Celery
 from kombu.connection import Connection
 from kombu.entity import Exchange, Queue
+from kombu.exceptions import OperationalError as BrokerError
+from redis.exceptions import RedisError
 
 TASK = "echo2pheno.analyse"
 INTERACTIVE, BULK, DEAD = (f"echo2pheno.{name}" for name in ("interactive", "bulk", "dead"))
 LINES = {"interactive": INTERACTIVE, "bulk": BULK}
 
 CONNECT_LIMIT_S = 3.0
+CONFIRM_LIMIT_S = 3.0
+"""How long a broker may take to connect, and to say that it has a message."""
+
+TROUBLE = (BrokerError, AMQPError, RedisError, MessageNacked, OSError)
+"""What is raised where a broker does not answer, or not as it should."""
 
 _QUORUM: Mapping[str, Any] = {"x-queue-type": "quorum"}
+
+_REDIS = {"socket_connect_timeout": CONNECT_LIMIT_S, "socket_timeout": 10.0}
 
 _DELIVERIES = 20
 """How often a message may come back before the broker puts it aside; see `DEAD`."""
@@ -53,7 +63,7 @@ def make_celery(broker_url: str) -> Celery:
         broker_connection_max_retries=None,
         broker_connection_timeout=CONNECT_LIMIT_S,
         broker_heartbeat=20,
-        broker_transport_options={"confirm_publish": True} if amqp else {},
+        broker_transport_options={"confirm_publish": True} if amqp else _REDIS,
     )
     return app
 

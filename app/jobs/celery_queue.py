@@ -7,13 +7,15 @@ from time import monotonic
 
 from celery import Celery
 from kombu.connection import Connection
-from kombu.exceptions import OperationalError as BrokerError
+from sqlalchemy.exc import SQLAlchemyError
 
-from app.jobs.broker import CONNECT_LIMIT_S, LINES, TASK, declare, lengths
+from app.jobs.broker import CONFIRM_LIMIT_S, CONNECT_LIMIT_S, LINES, TASK, TROUBLE, declare, lengths
 from app.jobs.queue import Outcome, Progress, QueueUnavailableError
 from app.jobs.watcher import Watcher
+from app.metrics import QueueStateUnknownError
 from app.storage.leases import Leases
 from app.storage.records import Records
+from app.storage.schema import Status
 
 logger = logging.getLogger(__name__)
 
@@ -21,7 +23,7 @@ SEEN_WITHIN_S = 60.0
 """How long ago a worker may have been seen to count as there."""
 
 _ASKED_EVERY_S = 2.0
-_TROUBLE = (BrokerError, OSError)
+_DISTRUST_S = 5.0
 
 NO_WORKER = "No worker has been seen lately: analyses wait until one is started."
 
@@ -46,15 +48,22 @@ class CeleryQueue:
         self._watcher = Watcher(records)
         self._stopped = False
         self._declared = False
+        self._trusted_at = 0.0
         self._checked_at = -_ASKED_EVERY_S
 
     @property
     def queued(self) -> int:
-        return self._records.count_by_status().get("queued", 0)
+        return self._count("queued")
 
     @property
     def running(self) -> int:
-        return self._records.count_by_status().get("running", 0)
+        return self._count("running")
+
+    def _count(self, status: Status) -> int:
+        try:
+            return self._records.count_by_status().get(status, 0)
+        except SQLAlchemyError as error:
+            raise QueueStateUnknownError from error
 
     @property
     def stopped(self) -> bool:
@@ -68,23 +77,42 @@ class CeleryQueue:
         interactive: bool = False,
         alone: bool = False,  # noqa: ARG002 - a worker sees how often it was tried
     ) -> None:
-        self._leases.note_sent(id)
-        self.send(id, interactive=interactive)
+        if not self.send(id, interactive=interactive):
+            return  # a sweep sends it
+        try:
+            self._leases.note_sent(id)
+        except SQLAlchemyError:  # it is sent once more then
+            logger.warning("the database does not answer", extra={"analysis_id": id})
 
     def send(self, id: str, *, interactive: bool) -> bool:
         """Tell the broker of an analysis; whether it took the message.
 
-        Where it does not, the analysis waits until it is told again.
+        Where it does not, the analysis waits until it is told again. A broker that has just not
+        answered is not asked for a while, lest every request waits for it in vain.
         """
+        if monotonic() < self._trusted_at:
+            return False
         name = LINES["interactive" if interactive else "bulk"]
         try:
             with self._celery.producer_or_acquire() as producer:
-                if not self._declared:
-                    declare(producer.connection, self._celery)
-                    self._declared = True
-                self._celery.send_task(TASK, (id,), queue=name, producer=producer, retry=False)
-        except _TROUBLE as error:
+                try:
+                    if not self._declared:
+                        declare(producer.connection, self._celery)
+                        self._declared = True
+                    self._celery.send_task(
+                        TASK,
+                        (id,),
+                        queue=name,
+                        producer=producer,
+                        retry=False,
+                        confirm_timeout=CONFIRM_LIMIT_S,
+                    )
+                except TROUBLE:
+                    producer.connection.collect(1.0)  # an answer that comes late is nobody's
+                    raise
+        except TROUBLE as error:
             self._declared = False
+            self._trusted_at = monotonic() + _DISTRUST_S
             reason = type(error).__name__  # its text may hold the broker's address
             logger.warning("the broker does not answer", extra={"error": reason})
             return False
@@ -138,7 +166,7 @@ class CeleryQueue:
         try:
             connection.ensure_connection(max_retries=1, timeout=CONNECT_LIMIT_S)
             yield connection
-        except _TROUBLE as error:
+        except TROUBLE as error:
             raise QueueUnavailableError("The broker does not answer.") from error
         finally:
             connection.release()

@@ -99,8 +99,10 @@ class Sweeper:
                 return
         except QueueUnavailableError:
             return  # it is asked again with the next sweep
-        for id, interactive in self.leases.claim_unsent(self.leases.lease_s, _UNTOLD_AT_ONCE):
+        claimed = self.leases.claim_unsent(self.leases.lease_s, _UNTOLD_AT_ONCE)
+        for n, (id, interactive) in enumerate(claimed):
             if not self.queue.send(id, interactive=interactive):
+                self.leases.unclaim([id for id, _ in claimed[n:]])
                 return
 
     def forget_refused(self) -> None:

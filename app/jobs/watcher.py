@@ -4,6 +4,7 @@ import asyncio
 import logging
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
+from time import monotonic
 from typing import Any
 
 from anyio import to_thread
@@ -17,12 +18,16 @@ logger = logging.getLogger(__name__)
 
 LOOK_EVERY_S = 0.2
 
+LINGER_S = 1.0
+"""How long an analysis is still looked at after the last one has stopped waiting for it."""
+
 
 @dataclass
 class _Watched:
     """An analysis that somebody waits for: how many do, and as what it was seen last."""
 
     waiting: int = 0
+    left_at: float = 0.0
     record: Record | None = None
     ended: asyncio.Future[Outcome | None] = field(default_factory=asyncio.Future)
 
@@ -45,7 +50,7 @@ class Watcher:
         self._stopped = False
 
     def seen(self, id: str) -> Record | None:
-        """Give a record as it was seen last; None where nobody waits for it."""
+        """Give a record as it was seen last; None where nobody has just waited for it."""
         watched = self._watched.get(id)
         return None if watched is None else watched.record
 
@@ -70,8 +75,7 @@ class Watcher:
             return watched.ended.result() if done else None
         finally:
             watched.waiting -= 1
-            if not watched.waiting and self._watched.get(id) is watched:
-                del self._watched[id]
+            watched.left_at = monotonic()
 
     def stop(self) -> None:
         """Let everybody go who waits; safe to call from any thread."""
@@ -86,7 +90,10 @@ class Watcher:
                 watched.ended.set_result(None)
 
     async def _look(self) -> None:
-        while self._watched and not self._stopped:
+        while not self._stopped:
+            self._forget()
+            if not self._watched:
+                return
             ids = list(self._watched)
             try:
                 found = await to_thread.run_sync(self._records.many, ids)
@@ -95,6 +102,13 @@ class Watcher:
             else:
                 self._tell(ids, found)
             await asyncio.sleep(LOOK_EVERY_S)
+
+    def _forget(self) -> None:
+        """Look no longer at what nobody waits for: who follows its progress comes back at once."""
+        over = monotonic() - LINGER_S
+        for id, watched in list(self._watched.items()):
+            if not watched.waiting and watched.left_at < over:
+                del self._watched[id]
 
     def _tell(self, ids: Collection[str], found: Mapping[str, Any]) -> None:
         for id in ids:

@@ -32,14 +32,17 @@ def _options(url: URL) -> dict[str, Any]:
         return {}
     return {
         "pool_pre_ping": True,  # a server that was restarted is noticed before a query is lost
-        "pool_size": 10,
-        "max_overflow": 40,
+        # A server takes 100 connections by default: enough for several processes with this many.
+        "pool_size": 5,
+        "max_overflow": 10,
+        "pool_timeout": 10,
         # Of a host that is gone, a plain TCP connection would tell only after hours.
         "connect_args": {
             "connect_timeout": 5,
             "keepalives_idle": 30,
             "keepalives_interval": 5,
             "keepalives_count": 3,
+            "tcp_user_timeout": 20000,  # milliseconds
             "options": "-c statement_timeout=30000 -c lock_timeout=20000",
         },
     }

@@ -6,7 +6,7 @@ database's, so that machines whose clocks differ agree.
 """
 
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
@@ -237,6 +237,12 @@ class Leases:
         )
         with self._engine.begin() as connection:
             return [(id, bool(waits)) for id, waits in connection.execute(query)]
+
+    def unclaim(self, ids: Collection[str]) -> None:
+        """Note that the broker was not told of analyses after all."""
+        query = update(analyses).where(analyses.c.id.in_(ids)).values(sent_at=None)
+        with self._engine.begin() as connection:
+            connection.execute(query)
 
     def announce(self, holder: str, slots: int, busy: int) -> None:
         """Note that a worker is there."""
