@@ -8,7 +8,6 @@ from time import monotonic
 from typing import Any
 
 from anyio import to_thread
-from sqlalchemy.exc import SQLAlchemyError
 
 from app.jobs.queue import Outcome
 from app.storage.records import Records
@@ -97,7 +96,7 @@ class Watcher:
             ids = list(self._watched)
             try:
                 found = await to_thread.run_sync(self._records.many, ids)
-            except SQLAlchemyError:  # the database may be back the next time
+            except Exception:  # of the database, which may be back the next time
                 logger.warning("the database does not answer")
             else:
                 self._tell(ids, found)
