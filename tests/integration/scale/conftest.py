@@ -187,6 +187,7 @@ def make_cluster(servers: Callable[[type[Server]], Any]) -> Iterator[MakeCluster
                 "ECHO2PHENO_PORT": "0",
                 "ECHO2PHENO_WORKERS": "1",
                 "ECHO2PHENO_LEASE_S": str(LEASE_S),
+                "ECHO2PHENO_MAX_ATTEMPTS": "3",
                 "ECHO2PHENO_TEST_GATE": str(folder / "gate"),
             }
             environment |= {f"ECHO2PHENO_{k.upper()}": str(v) for k, v in settings.items()}
