@@ -1,5 +1,7 @@
-"""Ask the API node in this container whether it is ready, or with `worker` the worker whether it
-answers; the exit status answers Docker."""
+"""Ask what runs in this container whether it is well; the exit status answers Docker.
+
+An API node says whether it is ready; a worker (with the argument ``worker``) tells its metrics.
+"""
 
 import os
 import sys
