@@ -51,27 +51,10 @@ def told() -> dict[str, set[str]]:
     metrics.count_request("GET", "/health/ready", 503, 0.1)
     metrics.count_analysis("succeeded", {"read": 1.0})
     families = text_string_to_metric_families(metrics.expose().decode())
-    return {
-        sample.name: {*sample.labels} for family in families for sample in family.samples
-    }  # fmt: skip
+    return {sample.name: {*sample.labels} for family in families for sample in family.samples}
 
 
 TOLD = told()
-
-
-class Selectors:
-    """Collects what an expression selects; `promql_parser.walk` calls it."""
-
-    def __init__(self) -> None:
-        self.found: list[promql_parser.VectorSelector] = []
-
-    def pre_visit(self, expression: Any) -> bool:
-        if isinstance(expression, promql_parser.VectorSelector):
-            self.found.append(expression)
-        return True
-
-    def post_visit(self, expression: Any) -> bool:
-        return True
 
 
 def selected(expression: str) -> Iterator[tuple[str, set[str]]]:
@@ -79,9 +62,11 @@ def selected(expression: str) -> Iterator[tuple[str, set[str]]]:
     text = expression.replace("$__rate_interval", "5m")
     text = re.sub(r"<<\.Series>>", "echo2pheno_queue_length", text)
     text = re.sub(r"<<\.LabelMatchers>>", 'namespace="some"', text)
-    visitor = Selectors()
-    promql_parser.walk(visitor, promql_parser.parse(text))
-    for selector in visitor.found:
+    parts: list[Any] = []
+    promql_parser.walk(promql_parser.parse(text), parts.append)
+    for selector in parts:
+        if not isinstance(selector, promql_parser.VectorSelector):
+            continue
         yield str(selector.name), {matcher.name for matcher in selector.matchers.matchers}
 
 
