@@ -18,7 +18,7 @@ from app.settings import Settings
 DOCKER = Path(__file__).parents[3] / "docker"
 FOLDER = DOCKER / "kubernetes"
 KUSTOMIZATION = yaml.safe_load((FOLDER / "kustomization.yaml").read_text("utf-8"))
-TEMPLATES = {"secret.template.yaml"}
+TEMPLATES = {"secret.template.yaml", "keys.template.yaml"}
 VERSIONS = ("1.30", "1.37")
 """The oldest that is promised, and the newest that is known."""
 
@@ -247,6 +247,20 @@ def test_images_are_pinned_and_those_of_the_compose_file() -> None:
         assert compose[name]["image"] in (image, f"{image}:{tag}")
     (ours,) = KUSTOMIZATION["images"]
     assert {container(name)["image"] for name in OURS} == {f"{ours['name']}:{ours['newTag']}"}
+
+
+def test_keys_are_made_where_api_nodes_read_them() -> None:
+    pod = find("Pod", "echo2pheno-keys")
+    (its,) = pod["spec"]["containers"]
+    api = PODS["api"]["spec"]
+
+    assert its["securityContext"] == container("api")["securityContext"]
+    assert pod["spec"]["securityContext"] == api["securityContext"]
+    assert its["image"] == container("api")["image"]
+    (entry,) = its["env"]
+    assert settings_of("api")[entry["name"]] == entry["value"]
+    assert [mount in container("api")["volumeMounts"] for mount in its["volumeMounts"]] == [True]
+    assert [volume in api["volumes"] for volume in pod["spec"]["volumes"]] == [True]
 
 
 def test_the_broker_is_set_up_alike() -> None:
