@@ -25,7 +25,9 @@ CSV, PNG = "text/csv; charset=utf-8", "image/png"
     "/v1/analyses/{id}/figures/{name}.png",
     summary="Get a figure",
     response_class=StreamingResponse,
-    responses=answers({200: file_of(PNG, None, "The figure.")}, "not_found", "not_finished"),
+    responses=answers(
+        {200: file_of(PNG, None, "The figure.")}, "not_found", "not_finished", "storage_full"
+    ),
 )
 async def get_figure(
     service: Here,
@@ -130,7 +132,7 @@ def get_published_stats(service: Here, id: AnalysisId) -> StoredFile:
 def _table(service: Service, id: str, name: str) -> StoredFile:
     _require_success(service, id)
     try:
-        return StoredFile(service.files.result(id) / name, CSV, name)
+        return StoredFile(service.files.file(id, name), CSV, name)
     except FileNotFoundError:  # removed this very moment
         raise not_found() from None
 

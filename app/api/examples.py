@@ -249,6 +249,6 @@ DETAILS: dict[str, str] = {
     "runs the service.",
     "not_ready": "The service is stopping or not ready yet; try again in a moment.",
     "time_limit": "The analysis took longer than the 600 seconds it may take.",
-    "storage_full": "There is no room left for the upload.",
+    "storage_full": "There is no room left; what was there is kept.",
 }
 """A detail for every code of the catalogue of problems."""

@@ -16,7 +16,7 @@ from starlette.routing import Match
 from app.jobs.intake import QueueFullError
 from app.logs import request_id
 from app.pipeline.errors import RecordingError
-from app.storage.errors import KeyReusedError, StorageFullError
+from app.storage.errors import KeyReusedError, StorageFullError, VolumeUnavailableError
 
 logger = logging.getLogger(__name__)
 
@@ -143,6 +143,13 @@ async def on_storage_full(request: Request, error: Exception) -> JSONResponse:  
     return answer(Problem("storage_full", "There is no room left; what was there is kept."))
 
 
+async def on_volume_unavailable(request: Request, error: Exception) -> JSONResponse:  # noqa: ARG001
+    """Answer what cannot be read or written as long as the volume is away."""
+    logger.warning("the volume is not available: %s", error)
+    detail = "The store of recordings and results does not answer; try again in a moment."
+    return answer(Problem("not_ready", detail, {"Retry-After": "10"}))
+
+
 async def on_validation_error(request: Request, error: Exception) -> JSONResponse:  # noqa: ARG001
     """Answer a query parameter that is unknown or out of range."""
     assert isinstance(error, RequestValidationError)  # noqa: S101 - how the handler is registered
@@ -213,6 +220,7 @@ HANDLERS = {
     KeyReusedError: on_key_reused,
     QueueFullError: on_queue_full,
     StorageFullError: on_storage_full,
+    VolumeUnavailableError: on_volume_unavailable,
     RequestValidationError: on_validation_error,
     HTTPException: on_http_exception,
     ClientDisconnect: on_disconnect,

@@ -8,6 +8,8 @@ from anyio import to_thread
 from starlette.responses import StreamingResponse
 from starlette.types import Receive, Scope, Send
 
+from app.storage.errors import volume_trouble_noticed
+
 _BLOCK_BYTES = 2**18
 
 
@@ -30,12 +32,14 @@ class StoredFile(StreamingResponse):
     ------
     FileNotFoundError
         It is gone.
+    VolumeUnavailableError
     """
 
     def __init__(self, path: Path, media_type: str, file_name: str | None = None) -> None:
-        stream = path.open("rb")
-        size = stream.seek(0, 2)
-        stream.seek(0)
+        with volume_trouble_noticed():
+            stream = path.open("rb")
+            size = stream.seek(0, 2)
+            stream.seek(0)
         headers = {"Content-Length": str(size)}
         if file_name is not None:
             headers["Content-Disposition"] = f'attachment; filename="{file_name}"'

@@ -182,9 +182,11 @@ def _recording(
         return
     yield from stream.add(f"{folder}/analysis.json", [own.model_dump_json(indent=2).encode()])
     for name in (BEATS, TRACE):
-        path = service.files.result(id) / name
-        if path.exists():
-            yield from stream.add(f"{folder}/{name}", blocks_of(path))
+        try:
+            path = service.files.file(id, name)
+        except FileNotFoundError:  # of an earlier version, or removed this very moment
+            continue
+        yield from stream.add(f"{folder}/{name}", blocks_of(path))
     for name in service.renderer.names if study.figures else ():
         try:
             # this generator runs in a thread, and the figure is waited for in the event loop

@@ -12,7 +12,7 @@ from python_multipart.multipart import parse_options_header
 from app.api.multipart import FORM_OVERHEAD_BYTES, OPTION_FIELDS, FormReader
 from app.api.problems import Problem
 from app.jobs.intake import Upload
-from app.storage.errors import full_disk_noticed
+from app.storage.errors import volume_trouble_noticed
 from app.storage.files import Files
 
 BLOCK_BYTES = 2**20
@@ -58,7 +58,7 @@ class Sink:
         self.size += len(data)
         if self.size > self._limit:
             raise too_large(self._limit)
-        with full_disk_noticed():
+        with volume_trouble_noticed():
             self._stream.write(data)
         self._hash.update(data)
 
@@ -236,5 +236,5 @@ def _form_reader(request: Request, sink: Sink, fields: Mapping[str, int]) -> For
 
 
 def _flush(stream: BinaryIO) -> None:
-    with full_disk_noticed():
+    with volume_trouble_noticed():
         stream.flush()

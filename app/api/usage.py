@@ -1,6 +1,5 @@
 """What the service holds, for whoever looks after it."""
 
-import shutil
 from collections import Counter
 
 from fastapi import APIRouter
@@ -33,7 +32,7 @@ def get_usage(service: Here, caller: Who) -> UsageOut:
             uploads_bytes=sum(size.upload for size in sizes.values()),
             results_bytes=sum(size.result for size in sizes.values()),
             records_bytes=files.records_bytes(),
-            free_bytes=shutil.disk_usage(files.root).free,
+            free_bytes=files.free_bytes(),
         ),
         callers=_callers(service, {id: size.total for id, size in sizes.items()}),
         retention=RetentionOut(

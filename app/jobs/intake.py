@@ -228,18 +228,18 @@ class Intake:
             interactive=not acknowledged,
         )
         try:
-            self.files.keep_upload(upload.path, id)
+            self.files.keep_upload(upload.path, id, upload.sha256)
             if acknowledged:
-                self.files.sync_upload(id)
+                self.files.sync_upload(id, upload.sha256)
             with self._recording:
                 record = self.records.add(id, request, force=force, sent=sent)
                 if record.id == id:
                     self.queue.submit(id, owner=owner, interactive=not acknowledged)
         except BaseException:
-            self.files.drop_upload(id)
+            self.files.drop_upload(id, upload.sha256)
             raise
         if record.id != id:  # it was here before
-            self.files.drop_upload(id)
+            self.files.drop_upload(id, upload.sha256)
             if not study_only:
                 self.records.claim(record.id)
             return record, False
@@ -247,18 +247,22 @@ class Intake:
 
     def acknowledge(self, id: str) -> Record | None:
         """Make sure that an analysis outlives this process before its id is told."""
-        self.files.sync_upload(id)
+        record = self.records.get(id)
+        if record is not None:
+            self.files.sync_upload(id, record.sha256)
         return self.records.acknowledge(id)
 
     def remove(self, id: str) -> bool:
         """Cancel an unfinished analysis, remove a finished one; whether there was one."""
         with self._recording:
-            cancelled = self.records.cancel(id) is not None
-            never_started = cancelled and not self.queue.cancel(id)
+            cancelled = self.records.cancel(id)
+            never_started = cancelled is not None and not self.queue.cancel(id)
+        if cancelled is None:
+            return self._remove_finished(id)
         if never_started:
-            self.files.drop_upload(id)
+            self.files.drop_upload(id, cancelled.sha256)
             self.metrics.count_analysis("cancelled", {})
-        return cancelled or self._remove_finished(id)
+        return True
 
     def expire(self, moment: datetime) -> int:
         """Remove the analyses that had ended before a moment, with their files; how many."""
@@ -290,9 +294,10 @@ class Intake:
         return removed
 
     def _remove_finished(self, id: str) -> bool:
-        if not self.records.remove(id):
+        record = self.records.get(id)
+        if record is None or not self.records.remove(id):
             return False
-        self.files.drop_upload(id)
+        self.files.drop_upload(id, record.sha256)
         self.files.drop_result(id)
         return True
 
@@ -346,7 +351,8 @@ class Intake:
         )
 
     def _again(self, record: Record) -> bool:
-        if record.attempts < self.max_attempts and self.files.upload(record.id).exists():
+        there = self.files.has_upload(record.id, record.sha256)
+        if record.attempts < self.max_attempts and there:
             return True
         self.records.fail(
             record.id,

@@ -11,6 +11,7 @@ from time import perf_counter
 
 from app.metrics import Metrics
 from app.pipeline.results import Analysis
+from app.storage.errors import StorageFullError, VolumeUnavailableError
 from app.storage.files import Files
 from app.storage.records import Records
 from app.storage.serial import load_analysis
@@ -59,19 +60,14 @@ class Renderer:
     def stopped(self) -> bool:
         return self._stopped.is_set()
 
-    def path(self, id: str, name: str) -> Path:
-        """Where a figure lies once it is drawn."""
-        return self._files.result(id) / f"{name}.png"
-
     def all_drawn(self, id: str) -> bool:
         """Whether every figure of an analysis is there."""
-        return all(self.path(id, name).exists() for name in self.names)
+        return not self._missing(id)
 
     def draw_ahead(self, id: str) -> None:
         """Have all figures of an analysis drawn when there is time."""
-        for name in self.names:
-            if not self.path(id, name).exists():
-                self._order(id, name, _AHEAD)
+        for name in self._missing(id):
+            self._order(id, name, _AHEAD)
 
     async def figure(self, id: str, name: str) -> Path:
         """Wait until a figure of a succeeded analysis is drawn.
@@ -85,9 +81,11 @@ class Renderer:
         ------
         FigureUnavailableError
             Drawing broke, or the service is stopping.
+        StorageFullError
+        VolumeUnavailableError
         """
-        path = self.path(id, name)
-        if path.exists():
+        path = await asyncio.to_thread(self._drawn, id, name)
+        if path is not None:
             return path
         drawn = self._order(id, name, _NOW)
         done, _ = await asyncio.wait({asyncio.wrap_future(drawn)})
@@ -107,6 +105,17 @@ class Renderer:
                     order.set_result(None)
             self._pending.clear()
         return not self._thread.is_alive()
+
+    def _missing(self, id: str) -> list[str]:
+        there = self._files.file_names(id)
+        return [name for name in self.names if _file(name) not in there]
+
+    def _drawn(self, id: str, name: str) -> Path | None:
+        """Where a figure lies; None where it is still to be drawn."""
+        try:
+            return self._files.file(id, _file(name))
+        except FileNotFoundError:
+            return None
 
     def _order(self, id: str, name: str, priority: int) -> Future[Path | None]:
         key = (id, name)
@@ -131,18 +140,24 @@ class Renderer:
             with self._lock:
                 wanted = key in self._pending
             if wanted:
-                path = self._render(*key)
+                path, refusal = None, None
+                try:
+                    path = self._render(*key)
+                except (StorageFullError, VolumeUnavailableError) as error:
+                    refusal = error
                 with self._lock:
                     order = self._pending.pop(key, None)
-                if order is not None:
+                if order is not None and refusal is not None:
+                    order.set_exception(refusal)
+                elif order is not None:
                     order.set_result(path)
 
     def _render(self, id: str, name: str) -> Path | None:
-        path = self.path(id, name)
-        if path.exists():
-            return path
         milliseconds = 0.0
         try:
+            path = self._drawn(id, name)
+            if path is not None:
+                return path
             self._records.begin_render(id)
             began = perf_counter()
             try:
@@ -150,9 +165,13 @@ class Renderer:
                 milliseconds = 1000 * (perf_counter() - began)
             finally:
                 self._records.end_render(id, milliseconds)
-            self._files.write_file(path, content)
+            self._files.add_file(id, _file(name), content)
+            path = self._files.file(id, _file(name))
         except FileNotFoundError:  # the analysis was deleted meanwhile
             return None
+        except (StorageFullError, VolumeUnavailableError) as error:
+            logger.warning("figure not stored: %r", error, extra={"analysis_id": id})
+            raise  # to whoever waits; it is drawn when somebody asks again
         except Exception:
             logger.exception("figure broke", extra={"analysis_id": id, "figure": name})
             return None
@@ -161,5 +180,11 @@ class Renderer:
 
     def _load(self, id: str) -> Analysis:
         if self._loaded is None or self._loaded[0] != id:
-            self._loaded = (id, load_analysis(self._files.result(id)))
+            # read, not mapped: what another machine removes from a shared volume while it is
+            # mapped here would end this process (SIGBUS)
+            self._loaded = (id, load_analysis(self._files.result(id), mapped=False))
         return self._loaded[1]
+
+
+def _file(name: str) -> str:
+    return f"{name}.png"

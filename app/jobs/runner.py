@@ -17,7 +17,7 @@ from app.pipeline.analysis import Stage
 from app.pipeline.errors import AnalysisCancelled, AnalysisTimedOut, RecordingError
 from app.pipeline.halt import Halt
 from app.pipeline.results import Analysis
-from app.storage.errors import StorageFullError
+from app.storage.errors import StorageFullError, VolumeUnavailableError
 from app.storage.files import Files
 from app.storage.records import Records
 from app.storage.schema import Record
@@ -61,7 +61,9 @@ class Runner:
         record = self.records.start(id)
         if record is None:  # cancelled before it began
             self.metrics.count_analysis("cancelled", {})
-            self.files.drop_upload(id)
+            gone = self.records.get(id)
+            if gone is not None and gone.status == "cancelled":
+                self._drop_upload(gone)
             return Outcome("cancelled")
         try:
             outcome = self._finish(record, control)
@@ -93,23 +95,36 @@ class Runner:
                 extra={"analysis_id": id, "outcome": outcome.status, "code": outcome.code},
             )
         if not kept:
-            self.files.drop_upload(id)
+            self._drop_upload(record)
         return outcome
+
+    def _drop_upload(self, record: Record) -> None:
+        try:
+            self.files.drop_upload(record.id, record.sha256)
+        except VolumeUnavailableError as error:  # how the analysis ended is recorded all the same
+            logger.warning("an upload stays: %r", error, extra={"analysis_id": record.id})
 
     def _finish(self, record: Record, control: Control) -> Outcome:
         began = perf_counter()
         control.progress = Progress("read", 0.0)
         with _no_longer_than(self.time_limit_s, control.halt):
-            analysis = self.analyse(
-                self.files.upload(record.id),
-                body_mass_g=record.body_mass_g,
-                profile=record.profile,
-                progress=self._watch(control),
-                halt=control.halt,
-            )
+            try:
+                analysis = self.analyse(
+                    self.files.upload(record.id, record.sha256),
+                    body_mass_g=record.body_mass_g,
+                    profile=record.profile,
+                    progress=self._watch(control),
+                    halt=control.halt,
+                )
+            except RecordingError:
+                # a shared volume that fails meanwhile looks like a damaged recording
+                if self.files.shared:
+                    self.files.upload(record.id, record.sha256)
+                raise
             self.files.write_result(
                 record.id,
                 lambda folder: write_tables(folder, record, analysis, control.halt.check),
+                attempt=record.attempts,
             )
         total_ms = 1000 * (perf_counter() - began)
         if self.records.succeed(record.id, total_ms) is None:

@@ -12,7 +12,7 @@ from app.output.study_tables import Recording
 from app.pipeline.errors import RecordingError
 from app.pipeline.results import Analysis
 from app.samples import MAX_SHEET_BYTES, Sample, Sheet, SheetError, read_sheet
-from app.storage.errors import full_disk_noticed
+from app.storage.errors import volume_trouble_noticed
 from app.storage.files import Files
 from app.storage.records import Records
 from app.storage.serial import LayoutError, load_analysis
@@ -218,7 +218,7 @@ class Studies:
         name = member.name
         part = self.files.new_upload()
         try:
-            with full_disk_noticed():
+            with volume_trouble_noticed():
                 sha256 = archive.extract(member, part)
             upload = Upload(part, member.size_bytes, sha256, name)
             return self.add(study, upload, sample)

@@ -1,6 +1,6 @@
 """An `Analysis` on disk: ``analysis.json`` and one ``.npy`` file per array.
 
-The strip is mapped into memory rather than read, so that loading costs little where only the
+The strip can be mapped into memory rather than read, so that loading costs little where only the
 numbers are wanted.
 """
 
@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,6 +27,7 @@ from app.pipeline.results import (
     Summary,
     Warning,
 )
+from app.storage.errors import volume_trouble_noticed
 
 LAYOUT = 3
 """Version of what is written; one that differs is not read."""
@@ -81,23 +82,27 @@ def save_analysis(directory: Path, analysis: Analysis) -> None:
     np.save(directory / BORDERS, stacked.astype(np.float32, copy=False), allow_pickle=False)
 
 
-def load_analysis(directory: Path) -> Analysis:
+@volume_trouble_noticed()
+def load_analysis(directory: Path, *, mapped: bool = True) -> Analysis:
     """Read an analysis back.
 
     Parameters
     ----------
     directory : Path
         What `save_analysis` wrote to.
+    mapped : bool
+        Whether the strip is mapped from the file, read-only, for those who want little or
+        nothing of it. Otherwise it is in memory.
 
     Returns
     -------
     Analysis
-        Its strip is mapped from the file, read-only.
 
     Raises
     ------
     FileNotFoundError
         There is no analysis in the folder.
+    VolumeUnavailableError
     LayoutError
         It was written by a version whose layout differs, or it is damaged.
     """
@@ -106,11 +111,11 @@ def load_analysis(directory: Path) -> Analysis:
         document = json.loads(text)
         if document["layout"] != LAYOUT:
             raise LayoutError(f"layout {document['layout']}, where {LAYOUT} is read")
-        return _build(document, directory)
+        return _build(document, directory, "r" if mapped else None)
 
 
-def _build(document: dict[str, Any], directory: Path) -> Analysis:
-    pixels: NDArray[np.uint8] = np.load(directory / STRIP, mmap_mode="r", allow_pickle=False)
+def _build(document: dict[str, Any], directory: Path, mode: Literal["r"] | None) -> Analysis:
+    pixels: NDArray[np.uint8] = np.load(directory / STRIP, mmap_mode=mode, allow_pickle=False)
     upper, lower, confidence = np.load(directory / BORDERS, allow_pickle=False)
     return Analysis(
         file=FileInfo(**document["file"]),

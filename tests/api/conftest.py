@@ -119,7 +119,12 @@ def serve(core: Core, settings: Settings) -> Serve:
     return start
 
 
-def make_app(core: Core, settings: Settings) -> FastAPI:
+def uploads(data_dir: Path) -> dict[str, Path]:
+    """Find the recordings that are kept, by the ids of their analyses."""
+    return {path.name: path for path in (data_dir / "uploads").rglob("*") if path.is_file()}
+
+
+def make_app(core: Core, settings: Settings, **parts: Any) -> FastAPI:
     return create_app(
         settings,
         load=core.load,
@@ -127,6 +132,7 @@ def make_app(core: Core, settings: Settings) -> FastAPI:
         analyse=core.analyse,
         draw=core.draw,
         draw_overview=core.draw_overview,
+        **parts,
     )
 
 

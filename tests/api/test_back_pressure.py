@@ -8,7 +8,7 @@ import httpx
 import pytest
 
 from app.keys import add_key
-from tests.api.conftest import GOOD, Core, Serve, post_raw, until
+from tests.api.conftest import GOOD, Core, Serve, post_raw, until, uploads
 from tests.api.test_refusals import assert_problem
 
 pytestmark = pytest.mark.anyio
@@ -32,7 +32,7 @@ async def test_a_full_queue_refuses_and_takes_again(serve: Serve, core: Core, se
         await until(client, running["id"], "running")
         waiting = [(await bulk(client, bytes([n]))).json() for n in (1, 2)]
         assert_queue_full(await bulk(client, b"4"))
-        assert len(list((settings.data_dir / "uploads").iterdir())) == 3
+        assert len(uploads(settings.data_dir)) == 3
         await client.delete(waiting[0]["links"]["self"])
         assert (await bulk(client, b"5")).status_code == 202
         core.open.set()

@@ -8,9 +8,9 @@ import httpx
 import pytest
 from sqlalchemy import event
 
-from app.storage import files as storage_files
+from app.storage import local_blobs
 from app.storage.errors import StorageFullError
-from tests.api.conftest import GOOD, Core, Serve, post_raw, until
+from tests.api.conftest import GOOD, Core, Serve, post_raw, until, uploads
 from tests.api.test_refusals import assert_problem
 
 pytestmark = pytest.mark.anyio
@@ -39,7 +39,7 @@ async def test_an_upload_that_cannot_be_synced_is_not_accepted(client, settings,
     def full(path: Any) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(storage_files, "_sync", full)
+    monkeypatch.setattr(local_blobs, "_sync", full)
     assert_problem(await post_raw(client, GOOD + b"2", ASYNC), 507, "storage_full")
     monkeypatch.undo()
     assert [item["id"] for item in (await client.get("/v1/analyses")).json()["items"]] == [
@@ -70,8 +70,7 @@ async def test_records_that_cannot_grow_lose_nothing(client, settings, core: Cor
     assert accepted
     event.remove(engine, "checkout", limit)
     event.listen(engine, "checkout", lift)
-    uploads = {path.stem for path in (settings.data_dir / "uploads").iterdir()}
-    assert uploads == set(accepted), "what was accepted is kept, and only that"
+    assert set(uploads(settings.data_dir)) == set(accepted), "what was accepted, and only that"
     core.open.set()
     for id in accepted:
         await until(client, id, "succeeded")

@@ -4,7 +4,7 @@ import anyio
 import httpx
 import pytest
 
-from tests.api.conftest import GOOD, PNG, Core, Serve, post_raw, until
+from tests.api.conftest import GOOD, PNG, Core, Serve, post_raw, until, uploads
 from tests.api.test_refusals import assert_problem
 
 pytestmark = pytest.mark.anyio
@@ -167,8 +167,8 @@ async def test_a_queued_analysis_never_starts(client, core: Core, settings) -> N
     second = await post_raw(client, GOOD + b" 2", {"Prefer": "respond-async"})
     assert second.json()["status"] == "queued"
     await client.delete(second.json()["links"]["self"])
-    uploads = [path.stem for path in (settings.data_dir / "uploads").iterdir()]
-    assert uploads == [first.json()["id"]], "what is cancelled is not kept"
+    kept = list(uploads(settings.data_dir))
+    assert kept == [first.json()["id"]], "what is cancelled is not kept"
     assert (
         'echo2pheno_analyses_total{outcome="cancelled"} 1.0' in (await client.get("/metrics")).text
     )

@@ -9,17 +9,16 @@ import httpx
 import pytest
 
 from app.jobs import expiry
-from tests.api.conftest import GOOD, Core, Serve, post_raw, until
+from tests.api.conftest import GOOD, Core, Serve, post_raw, until, uploads
 
 pytestmark = pytest.mark.anyio
 
 ASYNC = {"Prefer": "respond-async"}
 
 
-def uploads(data_dir: Path) -> set[str]:
-    kept = {path.stem for path in (data_dir / "uploads").iterdir()}
+def kept_uploads(data_dir: Path) -> set[str]:
     assert not list((data_dir / "tmp").iterdir())
-    return kept
+    return set(uploads(data_dir))
 
 
 def later(hours: float) -> datetime:
@@ -31,9 +30,9 @@ async def test_an_upload_is_deleted_once_analysed(client, settings) -> None:
     await post_raw(client, GOOD + b" pixels:too_short")
     failed = (await post_raw(client, GOOD + b" 2 pixels:too_short", ASYNC)).json()["id"]
     await until(client, failed, "failed")
-    while (settings.data_dir / "uploads" / f"{failed}.dcm").exists():  # it goes a moment later
+    while failed in uploads(settings.data_dir):  # it goes a moment later
         await anyio.sleep(0.001)
-    assert uploads(settings.data_dir) == set()
+    assert kept_uploads(settings.data_dir) == set()
 
 
 async def test_an_upload_is_kept_where_that_is_switched_on(serve: Serve, settings) -> None:
@@ -43,15 +42,17 @@ async def test_an_upload_is_kept_where_that_is_switched_on(serve: Serve, setting
         bad = GOOD + b" pixels:no_calibration"
         failed = (await post_raw(client, bad, ASYNC)).json()["id"]
         await until(client, failed, "failed")
-        assert uploads(settings.data_dir) == {kept, failed}, "nobody can ask for the refused one"
-        assert (settings.data_dir / "uploads" / f"{kept}.dcm").read_bytes() == GOOD
+        assert kept_uploads(settings.data_dir) == {kept, failed}, (
+            "nobody can ask for the refused one"
+        )
+        assert uploads(settings.data_dir)[kept].read_bytes() == GOOD
         assert (await post_raw(client)).json()["id"] == kept
     async with serve(keep_uploads=True) as client:
-        assert uploads(settings.data_dir) == {kept, failed}
+        assert kept_uploads(settings.data_dir) == {kept, failed}
         await client.delete(f"/v1/analyses/{failed}")
-        assert uploads(settings.data_dir) == {kept}
+        assert kept_uploads(settings.data_dir) == {kept}
     async with serve() as client:
-        assert uploads(settings.data_dir) == set(), "switched off, what was kept goes"
+        assert kept_uploads(settings.data_dir) == set(), "switched off, what was kept goes"
         assert (await client.get(f"/v1/analyses/{kept}")).status_code == 200
 
 
@@ -65,7 +66,7 @@ async def test_a_cancelled_upload_is_not_kept(serve: Serve, settings, core: Core
             await client.delete(f"/v1/analyses/{id}")
         core.open.set()
         assert (await post_raw(client, GOOD + b"3", figures=False)).status_code == 201
-        assert not uploads(settings.data_dir) & {running, queued}
+        assert not uploads(settings.data_dir).keys() & {running, queued}
 
 
 async def test_what_ended_long_ago_is_removed_with_its_files(serve, settings, core: Core) -> None:
