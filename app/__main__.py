@@ -1,4 +1,4 @@
-"""The command line: ``python -m app serve | analyze | study | demo | check | keys``."""
+"""The command line: ``python -m app serve | worker | analyze | study | demo | check | keys``."""
 
 import argparse
 import sys
@@ -20,6 +20,20 @@ def _serve(arguments: argparse.Namespace) -> int:
     asked = {"host": arguments.host, "port": arguments.port}
     given = {name: value for name, value in asked.items() if value is not None}
     return serve(Settings(**given))
+
+
+def _worker(_: argparse.Namespace) -> int:
+    from app.settings import Settings
+
+    settings = Settings()
+    try:
+        from app.worker import work
+    except ModuleNotFoundError as error:
+        from app.parts import missing_package
+
+        print(f"Echo2Pheno cannot start: {missing_package(error)}", file=sys.stderr)
+        return 1
+    return work(settings)
 
 
 def _analyze(arguments: argparse.Namespace) -> int:
@@ -118,6 +132,8 @@ def _parser() -> argparse.ArgumentParser:
     serve = add("serve", _serve, "run the service")
     serve.add_argument("--host", help="address to listen on (default: 127.0.0.1)")
     serve.add_argument("--port", type=int, help="port to listen on, 0 picks one (default: 8000)")
+
+    add("worker", _worker, "run analyses that services take in; see ECHO2PHENO_QUEUE")
 
     analyze = add("analyze", _analyze, "analyse one file without a service; prints JSON")
     analyze.add_argument("file", type=Path, metavar="FILE", help="a DICOM file")

@@ -10,7 +10,7 @@ from fastapi import FastAPI
 from fastapi.routing import APIRoute
 from fastapi_offline import FastAPIOffline
 
-from app import __version__
+from app import __version__, parts
 from app.api import (
     analyses,
     artefacts,
@@ -29,9 +29,9 @@ from app.api.problems import HANDLERS
 from app.api.service import DrawOverview, Service
 from app.jobs.expiry import expiring, repeating, shrinking
 from app.jobs.intake import Intake, Room
-from app.jobs.queue import InProcessQueue
+from app.jobs.queue import InProcessQueue, JobQueue
 from app.jobs.render import Draw, Renderer
-from app.jobs.runner import Analyse, Runner
+from app.jobs.runner import Analyse
 from app.jobs.studies import Studies
 from app.keys import KeyRing
 from app.metrics import Metrics
@@ -42,7 +42,6 @@ from app.pipeline.dicom import open_recording
 from app.pipeline.networks import Networks, load_networks
 from app.settings import Settings
 from app.storage.files import Files
-from app.storage.records import Records
 from app.storage.serial import LAYOUT
 from app.storage.studies import StudyRecords
 
@@ -54,7 +53,7 @@ def create_app(
     settings: Settings,
     *,
     load: Callable[[Path, int], Networks] = load_networks,
-    open_files: Callable[[Path], Files] = Files,
+    open_files: Callable[[Path], Files] | None = None,
     inspect: Callable[..., object] = open_recording,
     analyse: Analyse = analyse_recording,
     draw: Draw = figures.draw,
@@ -69,7 +68,7 @@ def create_app(
         The core that the service is built around: networks from a folder, a recording's header,
         its analysis, a figure of it and that of a study.
     open_files : callable, optional
-        Opens the data folder.
+        Opens the data folder; shared with workers where the settings say so by default.
 
     Returns
     -------
@@ -84,22 +83,21 @@ def create_app(
         if keys is not None:
             keys.load()
         networks = load(settings.models_dir, settings.thread_count)
-        files = open_files(settings.data_dir)
-        records = Records.in_file(files.records_path)
+        files = parts.open_files(settings) if open_files is None else open_files(settings.data_dir)
+        records = parts.open_records(settings, files)
         renderer = Renderer(draw, figures.FIGURE_NAMES, files, records, metrics)
-        runner = Runner(
-            analyse=partial(
-                analyse, networks=networks, measuring=settings.measuring, limits=settings.limits
-            ),
-            time_limit_s=settings.analysis_time_limit_s,
-            records=records,
-            files=files,
-            renderer=renderer,
-            metrics=metrics,
-            keep_uploads=settings.keep_uploads,
-        )
-        queue = InProcessQueue(runner, settings.worker_count)
-        metrics.watch_queue(lambda: queue.queued, lambda: queue.running)
+        queue: JobQueue
+        if settings.queue == "celery":
+            from app.scale import open_scale  # its packages need not be there otherwise
+
+            scale = open_scale(settings, records, files, metrics)
+            queue, sweep, every_s = scale.queue, scale.sweeper.sweep, scale.sweeper.every_s
+        else:
+            runner = parts.make_runner(
+                settings, networks, analyse, records, files, renderer, metrics
+            )
+            queue = InProcessQueue(runner, settings.worker_count)
+        metrics.watch_queue(queue)
         intake = Intake(
             records=records,
             files=files,
@@ -133,12 +131,14 @@ def create_app(
             keys=keys,
             upload_slots=Semaphore(settings.max_uploads_at_once),
         )
-        study_jobs.tidy()
-        intake.recover()
+        if settings.queue == "in_process":  # else what others do now could look like left behind
+            study_jobs.tidy()
+            intake.recover()
+            sweep, every_s = intake.take_up_stray, TIDY_EVERY_S
         async with (
             expiring(intake.expire, settings.results_expire_after_h),
             shrinking(intake.shrink, settings.results_max_bytes, TIDY_EVERY_S),
-            repeating(intake.take_up_stray, TIDY_EVERY_S),
+            repeating(sweep, every_s),
         ):
             yield
         # Where a server has drained the queue before, both come to rest at once.

@@ -11,17 +11,18 @@ from ipaddress import ip_address
 
 import uvicorn
 from fastapi import FastAPI
+from sqlalchemy.exc import SQLAlchemyError
 
 from app.api.service import Service
 from app.keys import KeysError, read_keys
 from app.logs import configure_logging
 from app.main import create_app
+from app.parts import missing_package, open_files, open_records, unusable_database
 from app.pipeline.errors import NetworksError
 from app.pipeline.networks import load_networks, require_convention
 from app.protocol import Protocol
 from app.settings import Settings
-from app.storage.files import Files, StoreInUseError
-from app.storage.records import Records
+from app.storage.files import StoreInUseError
 from app.storage.upgrade import NewerStoreError
 
 MARGIN_S = 5.0
@@ -106,13 +107,17 @@ def serve(settings: Settings) -> int:
             read_keys(settings.keys_file)
         networks = load_networks(settings.models_dir, settings.thread_count)
         require_convention(networks, settings.border_convention)
-        files = Files(settings.data_dir)
-        Records.in_file(files.records_path).close()  # made, or brought to this version
+        files = open_files(settings)
+        open_records(settings, files).close()  # made, or brought to this version
     except (KeysError, NetworksError, StoreInUseError, NewerStoreError) as error:
         return _refuse(str(error))
     except OSError as error:
         reason = error.strerror or "unknown reason"
         return _refuse(f"the data folder {settings.data_dir} cannot be used ({reason}).")
+    except SQLAlchemyError as error:
+        return _refuse(unusable_database(error))
+    except ModuleNotFoundError as error:
+        return _refuse(missing_package(error))
     app = create_app(settings, load=lambda _, __: networks, open_files=lambda _: files)
     return run(app, settings)
 

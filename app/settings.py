@@ -6,7 +6,7 @@ from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from app.pipeline.limits import Limits
@@ -42,6 +42,40 @@ class Settings(BaseSettings):
 
     data_dir: Path = Field(
         Path("data"), description="Folder of uploads, records and results; made if it is missing."
+    )
+    queue: Literal["in_process", "celery"] = Field(
+        "in_process",
+        description="Where analyses run: `in_process`, in threads of the service, or `celery`, in "
+        "workers (`python -m app worker`) that a broker tells of them.",
+    )
+    broker_url: SecretStr | None = Field(
+        None,
+        description="Address of the broker, for `celery`: `amqp://user:password@host:5672/vhost` "
+        "or `redis://…`.",
+    )
+    broker_url_file: Path | None = Field(
+        None, description="File that holds that address, which is a secret."
+    )
+    database_url: SecretStr | None = Field(
+        None,
+        description="Address of the records' database as SQLAlchemy has it, such as "
+        "`postgresql+psycopg://user:password@host/echo2pheno`; a file in the data folder by "
+        "default.",
+    )
+    database_url_file: Path | None = Field(
+        None, description="File that holds that address, which is a secret."
+    )
+    lease_s: float = Field(
+        45.0,
+        ge=1,
+        le=3600,
+        description="How long a worker that says nothing keeps its analysis; then another runs it.",
+    )
+    worker_metrics_port: int = Field(
+        0,
+        ge=0,
+        le=65535,
+        description="Port on which a worker serves its metrics at /metrics; 0 for none.",
     )
     models_dir: Path = Field(
         SHIPPED_MODELS_DIR, description="Folder of the two networks and their manifest."
@@ -230,7 +264,11 @@ class Settings(BaseSettings):
             ip_network(proxy)  # a ValueError of its own says what is wrong
         return ",".join(proxies)
 
-    @field_validator("keys_file", "results_expire_after_h", "results_max_bytes", mode="before")
+    @field_validator(
+        *("keys_file", "results_expire_after_h", "results_max_bytes"),
+        *("broker_url", "broker_url_file", "database_url", "database_url_file"),
+        mode="before",
+    )
     @classmethod
     def _read_empty_as_unset(cls, value: object) -> object:
         return None if value == "" else value
@@ -239,6 +277,25 @@ class Settings(BaseSettings):
     @classmethod
     def _read_log_level(cls, value: object) -> object:
         return value.upper() if isinstance(value, str) else value
+
+    @model_validator(mode="before")
+    @classmethod
+    def _read_secrets(cls, values: dict[str, object]) -> dict[str, object]:
+        for name in ("broker_url", "database_url"):
+            path = values.get(f"{name}_file")
+            if path and not values.get(name):
+                try:
+                    text = Path(str(path)).read_text("utf-8").strip()
+                except (OSError, UnicodeDecodeError):
+                    raise ValueError(f"the file that {name}_file names cannot be read") from None
+                values = values | {name: text}
+        return values
+
+    @model_validator(mode="after")
+    def _check_scale(self) -> Self:
+        if self.queue == "celery" and not (self.broker_url and self.database_url):
+            raise ValueError("queue=celery needs a broker_url and a database_url")
+        return self
 
     @model_validator(mode="after")
     def _check_heart_rates(self) -> Self:

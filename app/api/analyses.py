@@ -199,8 +199,8 @@ async def _await(service: Service, record: Record, preference: Preference) -> Re
         if record.status == "failed" and preference.timeout_s != 0:
             raise Problem(record.error_code or "internal_error", record.error_detail or "")
         return record
-    if preference.timeout_s != 0:
-        service.queue.hasten(record.id)
+    if preference.timeout_s != 0 and not record.interactive:
+        await to_thread.run_sync(service.queue.hasten, record.id)
     outcome = await _wait(service, record.id, preference.timeout_s)
     if outcome is None:
         known = await to_thread.run_sync(service.intake.acknowledge, record.id)
@@ -219,7 +219,7 @@ async def _wait(service: Service, id: str, timeout_s: float | None) -> Outcome |
     if timeout_s is not None:
         return await service.queue.wait(id, timeout_s)
     outcome = await service.queue.wait(id, service.settings.analysis_time_limit_s)
-    if outcome is None and service.queue.progress(id) is not None:
+    if outcome is None and await to_thread.run_sync(service.queue.progress, id) is not None:
         outcome = await service.queue.wait(id)  # it runs: its own time limit ends it
     return outcome
 

@@ -67,11 +67,14 @@ async def _events(service: Service, record: Record) -> AsyncIterator[str]:
 async def _states(service: Service, record: Record) -> AsyncIterator[EventOut]:
     """Look at an analysis again and again, until it has ended or is gone, or the queue stops."""
     id = record.id
+    seen_running = False
     while not record.finished:
         read_at = monotonic()
         while True:
-            progress = service.queue.progress(id)
-            yield _state(record, progress)
+            progress = await to_thread.run_sync(service.queue.progress, id)
+            if progress is not None or not seen_running:  # else it has ended since it was read
+                yield _state(record, progress)
+            seen_running = progress is not None
             began = monotonic()
             ended = await service.queue.wait(id, LOOK_EVERY_S) is not None
             if service.queue.stopped and not ended:

@@ -11,6 +11,7 @@ from app.api.documentation import answers, file_of, shown
 from app.api.problems import Problem
 from app.api.schemas import HealthOut, ModelsOut
 from app.api.service import Here
+from app.jobs.queue import QueueUnavailableError
 
 router = APIRouter(tags=["service"])
 
@@ -45,7 +46,11 @@ def ready(service: Here) -> HealthOut:
     except (OSError, SQLAlchemyError):
         detail = "The store cannot be written to."
         raise Problem("not_ready", detail, {"Retry-After": "10"}) from None
-    return HealthOut(status="ok", warning=service.keys and service.keys.check())
+    try:
+        warning = service.queue.check()
+    except QueueUnavailableError as error:
+        raise Problem("not_ready", str(error), {"Retry-After": "10"}) from None
+    return HealthOut(status="ok", warning=warning or (service.keys and service.keys.check()))
 
 
 @router.get(

@@ -9,6 +9,8 @@ from typing import Any
 from fastapi import Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
+from sqlalchemy.exc import InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.routing import Match
@@ -150,6 +152,14 @@ async def on_volume_unavailable(request: Request, error: Exception) -> JSONRespo
     return answer(Problem("not_ready", detail, {"Retry-After": "10"}))
 
 
+async def on_database_unavailable(request: Request, error: Exception) -> JSONResponse:  # noqa: ARG001
+    """Answer what cannot be done while the database is away, or is too busy."""
+    cause = type(error.__cause__ or error).__name__  # its text may hold what was asked
+    logger.warning("the database does not answer", extra={"error": cause})
+    detail = "The database of analyses does not answer; try again in a moment."
+    return answer(Problem("not_ready", detail, {"Retry-After": "5"}))
+
+
 async def on_validation_error(request: Request, error: Exception) -> JSONResponse:  # noqa: ARG001
     """Answer a query parameter that is unknown or out of range."""
     assert isinstance(error, RequestValidationError)  # noqa: S101 - how the handler is registered
@@ -221,6 +231,9 @@ HANDLERS = {
     QueueFullError: on_queue_full,
     StorageFullError: on_storage_full,
     VolumeUnavailableError: on_volume_unavailable,
+    OperationalError: on_database_unavailable,
+    InterfaceError: on_database_unavailable,
+    PoolTimeoutError: on_database_unavailable,
     RequestValidationError: on_validation_error,
     HTTPException: on_http_exception,
     ClientDisconnect: on_disconnect,

@@ -12,6 +12,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import NamedTuple
 
+from sqlalchemy.exc import SQLAlchemyError
+
 from app.jobs.queue import JobQueue
 from app.jobs.render import Renderer
 from app.metrics import Metrics
@@ -236,7 +238,7 @@ class Intake:
                 if record.id == id:
                     self.queue.submit(id, owner=owner, interactive=not acknowledged)
         except BaseException:
-            self.files.drop_upload(id, upload.sha256)
+            self._drop_unrecorded(id, upload.sha256)
             raise
         if record.id != id:  # it was here before
             self.files.drop_upload(id, upload.sha256)
@@ -244,6 +246,18 @@ class Intake:
                 self.records.claim(record.id)
             return record, False
         return record, True
+
+    def _drop_unrecorded(self, id: str, sha256: str) -> None:
+        """Delete an upload unless its analysis is recorded, or nobody can tell whether it is.
+
+        A database that goes away just then may have recorded it, and would run it without.
+        """
+        try:
+            recorded = self.records.get(id) is not None
+        except SQLAlchemyError:
+            return  # what turns out to be nobody's is tidied up later
+        if not recorded:
+            self.files.drop_upload(id, sha256)
 
     def acknowledge(self, id: str) -> Record | None:
         """Make sure that an analysis outlives this process before its id is told."""

@@ -55,6 +55,12 @@ class Control:
         self.halt = Halt()
         self.cancelled = threading.Event()
         self.interrupted = threading.Event()
+        self.lost = threading.Event()
+
+    @property
+    def told(self) -> bool:
+        """Whether it was told to end, in whatever way."""
+        return self.cancelled.is_set() or self.interrupted.is_set() or self.lost.is_set()
 
     def cancel(self) -> None:
         """Have the job end for good."""
@@ -66,13 +72,30 @@ class Control:
         self.interrupted.set()
         self.halt.request()
 
+    def lose(self) -> None:
+        """Have the job end and change nothing: it is somebody else's now."""
+        self.lost.set()
+        self.halt.request()
+
 
 Run = Callable[[str, Control], Outcome | None]
 """Does one job, by its id. Gives None where it was interrupted and has to run again."""
 
 
+class QueueUnavailableError(Exception):
+    """What carries jobs to the workers does not answer."""
+
+
 class JobQueue(Protocol):
     """Runs recorded analyses; only ids go through it."""
+
+    @property
+    def queued(self) -> int:
+        """Jobs that wait."""
+
+    @property
+    def running(self) -> int:
+        """Jobs that run."""
 
     def submit(
         self,
@@ -116,6 +139,20 @@ class JobQueue(Protocol):
 
     async def wait(self, id: str, timeout_s: float | None = None) -> Outcome | None:
         """Wait until a job has ended; None after the time, or where the queue stopped first."""
+
+    def check(self) -> str | None:
+        """Say whether jobs get from here to a worker.
+
+        Returns
+        -------
+        str or None
+            What somebody has to look after, although it works.
+
+        Raises
+        ------
+        QueueUnavailableError
+            They do not.
+        """
 
     @property
     def stopped(self) -> bool:
@@ -211,6 +248,9 @@ class InProcessQueue:
             if job is not None and not job.interactive and self._waiting.remove(job):
                 job.interactive = True
                 self._waiting.add(job)
+
+    def check(self) -> None:
+        """Nothing lies between a job and its worker."""
 
     def knows(self, id: str) -> bool:
         job = self._jobs.get(id)

@@ -6,8 +6,11 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from time import monotonic, perf_counter
-from typing import Any
+from time import monotonic, perf_counter, sleep
+from typing import Any, TypeVar
+
+from sqlalchemy.exc import InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from app.jobs.queue import Control, Outcome, Progress
 from app.jobs.render import Renderer
@@ -17,10 +20,10 @@ from app.pipeline.analysis import Stage
 from app.pipeline.errors import AnalysisCancelled, AnalysisTimedOut, RecordingError
 from app.pipeline.halt import Halt
 from app.pipeline.results import Analysis
-from app.storage.errors import StorageFullError, VolumeUnavailableError
+from app.storage.errors import StaleUploadError, StorageFullError, VolumeUnavailableError
 from app.storage.files import Files
 from app.storage.records import Records
-from app.storage.schema import Record
+from app.storage.schema import Record, Status
 from app.storage.serial import save_analysis
 
 logger = logging.getLogger(__name__)
@@ -31,8 +34,17 @@ Inspect = Callable[[Path], object]
 Analyse = Callable[..., Analysis]
 """``app.pipeline.analysis.analyse`` with all but the file and what was asked of it bound."""
 
+Done = TypeVar("Done")
+
+DATABASE_AWAY = (OperationalError, InterfaceError, PoolTimeoutError)
+"""What is raised where a database does not answer, and may do so later."""
+
 BEATS, SUMMARY, TRACE = "beats.csv", "summary.csv", "trace.csv"
 PUBLISHED_ALL, PUBLISHED_STATS = "published_all.csv", "published_stats.csv"
+
+
+class LostLeaseError(Exception):
+    """Another worker has the analysis meanwhile."""
 
 
 @dataclass(frozen=True)
@@ -47,6 +59,11 @@ class Runner:
         Longest time that an analysis may take.
     keep_uploads : bool
         Whether the recording stays, unless nobody can ask for its analysis any more.
+    patience_s : float
+        How long a database that does not answer is asked again.
+    max_attempts : int
+        How often an analysis may have been started before it is given up where its recording is
+        not seen on a shared volume.
     """
 
     analyse: Analyse
@@ -56,6 +73,8 @@ class Runner:
     renderer: Renderer
     metrics: Metrics
     keep_uploads: bool = False
+    patience_s: float = 0.0
+    max_attempts: int = 1
 
     def __call__(self, id: str, control: Control) -> Outcome | None:
         record = self.records.start(id)
@@ -65,12 +84,35 @@ class Runner:
             if gone is not None and gone.status == "cancelled":
                 self._drop_upload(gone)
             return Outcome("cancelled")
+        return self.run(record, control)
+
+    def run(self, record: Record, control: Control) -> Outcome | None:
+        """Run an analysis that is recorded as running.
+
+        Parameters
+        ----------
+        record : Record
+            With its holder, where a worker holds it under a lease.
+        control : Control
+
+        Returns
+        -------
+        Outcome or None
+            None where it has to run again, or where another worker has it now.
+
+        Raises
+        ------
+        sqlalchemy.exc.SQLAlchemyError
+            The database did not answer for so long that another worker may have it.
+        """
         try:
             outcome = self._finish(record, control)
         except AnalysisCancelled:
+            if control.lost.is_set():
+                self._lose(record)
+                return None
             if control.interrupted.is_set() and not control.cancelled.is_set():
-                self.records.requeue(id, counts=False)
-                logger.info("analysis interrupted", extra={"analysis_id": id})
+                self._give_back(record, "analysis interrupted", counts=False)
                 return None
             outcome = Outcome("cancelled")
             if not control.cancelled.is_set():  # then it was the clock
@@ -82,11 +124,35 @@ class Runner:
         except StorageFullError:
             detail = "There is no room left to store the result. Send the file again later."
             outcome = Outcome("failed", "storage_full", detail)
+        except StaleUploadError:
+            if record.attempts < self.max_attempts:
+                self._give_back(record, "the recording is not seen", counts=True)
+                return None
+            detail = "The recording is gone from the service's volume. Send the file once more."
+            outcome = Outcome("failed", "internal_error", detail)
+        except VolumeUnavailableError:
+            self._give_back(record, "the volume is not there", counts=False)
+            return None
+        except LostLeaseError:
+            self._lose(record)
+            return None
+        except DATABASE_AWAY as error:
+            if record.holder is not None:  # its lease runs out, and it runs again
+                raise
+            outcome = self._fault(record.id, error)
         except Exception as error:
-            outcome = self._fault(id, error)
+            outcome = self._fault(record.id, error)
+        return self._end(record, outcome)
+
+    def _end(self, record: Record, outcome: Outcome) -> Outcome | None:
+        id = record.id
         kept = self.keep_uploads and outcome.status != "cancelled"
         if outcome.status == "failed":
-            failed = self.records.fail(id, outcome.code or "", outcome.detail or "")
+            code, detail = outcome.code or "", outcome.detail or ""
+            failed = self._insist(lambda: self.records.fail(id, code, detail, record.holder))
+            if failed is None and record.holder is not None and not self._is_mine(record, "failed"):
+                self._lose(record)
+                return None
             kept = kept and failed is not None
         if outcome.status != "succeeded":
             self.metrics.count_analysis(outcome.status, {})
@@ -97,6 +163,35 @@ class Runner:
         if not kept:
             self._drop_upload(record)
         return outcome
+
+    def _give_back(self, record: Record, why: str, *, counts: bool) -> None:
+        self._insist(lambda: self.records.requeue(record.id, counts=counts, holder=record.holder))
+        logger.info(why, extra={"analysis_id": record.id})
+
+    def _lose(self, record: Record) -> None:
+        """Leave an analysis as it is: somebody else decides on it, or has already."""
+        now = self.records.get(record.id)
+        if now is None or now.status == "cancelled":
+            self.files.drop_result(record.id)
+            self._drop_upload(record)
+        logger.warning("analysis lost to another worker", extra={"analysis_id": record.id})
+
+    def _insist(self, act: Callable[[], Done]) -> Done:
+        """Do something to the records, again for a while where the database does not answer."""
+        deadline = monotonic() + self.patience_s
+        while True:
+            try:
+                return act()
+            except DATABASE_AWAY:
+                if monotonic() > deadline:
+                    raise
+                logger.warning("the database does not answer")
+                sleep(min(1.0, self.patience_s / 10))
+
+    def _is_mine(self, record: Record, status: Status) -> bool:
+        """Whether this attempt has been noted already, where no answer of the database said so."""
+        now = self._insist(lambda: self.records.get(record.id))
+        return now is not None and (now.status, now.holder) == (status, record.holder or ...)
 
     def _drop_upload(self, record: Record) -> None:
         try:
@@ -127,7 +222,11 @@ class Runner:
                 attempt=record.attempts,
             )
         total_ms = 1000 * (perf_counter() - began)
-        if self.records.succeed(record.id, total_ms) is None:
+        done = self._insist(lambda: self.records.succeed(record.id, total_ms, record.holder))
+        if done is None and not self._is_mine(record, "succeeded"):
+            now = self.records.get(record.id)
+            if now is not None and now.status != "cancelled":
+                raise LostLeaseError
             self.files.drop_result(record.id)
             return Outcome("cancelled")
         self._report(record.id, analysis, total_ms)
@@ -139,7 +238,7 @@ class Runner:
         deadline = monotonic() + self.time_limit_s
 
         def progress(stage: Stage, fraction: float) -> None:
-            if control.cancelled.is_set() or control.interrupted.is_set():
+            if control.told:
                 raise AnalysisCancelled
             if monotonic() > deadline:
                 raise AnalysisTimedOut

@@ -3,7 +3,7 @@
 import sqlite3
 from typing import Any
 
-from sqlalchemy import Engine, ExceptionContext, create_engine, event
+from sqlalchemy import URL, Engine, ExceptionContext, create_engine, event, make_url
 
 from app.storage.errors import StorageFullError
 
@@ -20,11 +20,32 @@ def open_engine(url: str) -> Engine:
     url : str
         SQLAlchemy address of the database.
     """
-    engine = create_engine(url)
+    engine = create_engine(url, **_options(make_url(url)))
     if engine.dialect.name == "sqlite":
         event.listen(engine, "connect", _prepare_sqlite)
     event.listen(engine, "handle_error", _notice_full_disk)
     return engine
+
+
+def _options(url: URL) -> dict[str, Any]:
+    if url.get_backend_name() != "postgresql":
+        return {}
+    return {
+        "pool_pre_ping": True,  # a server that was restarted is noticed before a query is lost
+        # A server takes 100 connections by default: enough for several processes with this many.
+        "pool_size": 5,
+        "max_overflow": 10,
+        "pool_timeout": 10,
+        # Of a host that is gone, a plain TCP connection would tell only after hours.
+        "connect_args": {
+            "connect_timeout": 5,
+            "keepalives_idle": 30,
+            "keepalives_interval": 5,
+            "keepalives_count": 3,
+            "tcp_user_timeout": 20000,  # milliseconds
+            "options": "-c statement_timeout=30000 -c lock_timeout=20000",
+        },
+    }
 
 
 def _notice_full_disk(context: ExceptionContext) -> None:

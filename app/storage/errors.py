@@ -10,6 +10,8 @@ _GONE_FOR_A_WHILE = frozenset(
     for name in (
         "EIO",
         "EROFS",
+        "EACCES",  # as a share says that is exported, or mounted, in another way for a while
+        "EPERM",
         "ESTALE",
         "ETIMEDOUT",
         "ENOTCONN",

@@ -1,11 +1,11 @@
-"""The record of every analysis: what was asked, and how far it is. SQLite behind SQLAlchemy.
+"""The record of every analysis: what was asked, and how far it is. SQLite or PostgreSQL.
 
 A record is written before an analysis is acknowledged, and every change of its status is one
 statement that names the status it expects, so that a cancelled analysis cannot succeed later.
 """
 
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -13,10 +13,12 @@ from typing import Any
 from sqlalchemy import (
     ColumnElement,
     Engine,
+    and_,
     delete,
     exists,
     func,
     insert,
+    not_,
     select,
     text,
     update,
@@ -39,9 +41,15 @@ from app.storage.schema import (
 from app.storage.study_schema import entries
 from app.storage.upgrade import upgrade
 
+NOBODYS = {"holder": None, "lease_until": None, "stage": None, "fraction": None}
+"""What a record says where no worker has it."""
+
+_UNTOLD = (analyses.c.status == "failed", analyses.c.acknowledged.is_(False))
+_shown = not_(and_(*_UNTOLD))
+
 
 class Records:
-    """The table of analyses; safe to use from several threads.
+    """The table of analyses, behind SQLAlchemy; safe to use from several threads.
 
     Parameters
     ----------
@@ -183,7 +191,7 @@ class Records:
         owner : str, optional
             Only those of this owner.
         """
-        query = select(analyses).order_by(analyses.c.number.desc()).limit(limit)
+        query = select(analyses).where(_shown).order_by(analyses.c.number.desc()).limit(limit)
         if owner is not None:
             query = query.where(analyses.c.owner == owner)
         if before is not None:
@@ -264,7 +272,7 @@ class Records:
             attempts=analyses.c.attempts + 1,
         )
 
-    def requeue(self, id: str, *, counts: bool) -> Record | None:
+    def requeue(self, id: str, *, counts: bool, holder: str | None = None) -> Record | None:
         """Put a running analysis back into the queue.
 
         Parameters
@@ -272,35 +280,74 @@ class Records:
         id : str
         counts : bool
             Whether the attempt counts: it does after a crash, not after an orderly stop.
+        holder : str, optional
+            Only if this worker holds it.
         """
         attempts = analyses.c.attempts if counts else analyses.c.attempts - 1
-        return self._change(id, ("running",), status="queued", started_at=None, attempts=attempts)
+        values = {"status": "queued", "started_at": None, "attempts": attempts, **NOBODYS}
+        return self._change(id, ("running",), *_held_by(holder), **values)
 
-    def succeed(self, id: str, total_ms: float) -> Record | None:
-        """Note that a running analysis is done; None where it runs no longer."""
-        return self._change(
-            id, ("running",), status="succeeded", finished_at=datetime.now(UTC), total_ms=total_ms
-        )
-
-    def fail(self, id: str, code: str, detail: str) -> Record | None:
-        """Note why an analysis ended without a result.
-
-        One that no caller was told of is removed: whoever waits for it is refused directly.
+    def succeed(self, id: str, total_ms: float, holder: str | None = None) -> Record | None:
+        """Note that a running analysis is done.
 
         Returns
         -------
         Record or None
-            None where the record was removed, or the analysis had ended already.
+            None where it runs no longer, or another worker than this holder has it.
         """
-        self._delete(id, analyses.c.status.in_(UNFINISHED), analyses.c.acknowledged.is_(False))
+        return self._change(
+            id,
+            ("running",),
+            *_held_by(holder),
+            status="succeeded",
+            finished_at=datetime.now(UTC),
+            total_ms=total_ms,
+        )
+
+    def fail(self, id: str, code: str, detail: str, holder: str | None = None) -> Record | None:
+        """Note why an analysis ended without a result.
+
+        One that no caller was told of is removed: whoever waits for it is refused directly. Where
+        a worker of its own process held it, who waits is in another one and has to find the
+        reason here: then it stays for a while, and nobody is shown it.
+
+        Returns
+        -------
+        Record or None
+            None where the record was removed, the analysis had ended already, or another worker
+            than this holder has it.
+        """
+        mine = _held_by(holder)
+        if holder is None:
+            self._delete(id, analyses.c.status.in_(UNFINISHED), analyses.c.acknowledged.is_(False))
         return self._change(
             id,
             UNFINISHED,
+            *mine,
             status="failed",
             finished_at=datetime.now(UTC),
             error_code=code,
             error_detail=detail,
         )
+
+    def hasten(self, id: str) -> bool:
+        """Note that somebody waits for a queued analysis now; whether nobody did before."""
+        nobody = analyses.c.interactive.is_not(True)
+        return self._change(id, ("queued",), nobody, interactive=True) is not None
+
+    def many(self, ids: Collection[str]) -> Mapping[str, Record]:
+        """Find analyses by their ids; those that are gone are absent."""
+        query = select(analyses).where(analyses.c.id.in_(ids))
+        with self._engine.connect() as connection:
+            rows = connection.execute(query).mappings()
+            return {record.id: record for record in map(_record, rows)}
+
+    def forget_refused(self, moment: datetime) -> Sequence[Record]:
+        """Remove the failed analyses that nobody was told of, ended before a moment; give them."""
+        query = delete(analyses).where(*_UNTOLD, analyses.c.finished_at < moment)
+        with self._engine.begin() as connection:
+            rows = connection.execute(query.returning(*analyses.c)).mappings().all()
+        return [_record(row) for row in rows]
 
     def cancel(self, id: str) -> Record | None:
         """Note that an unfinished analysis is cancelled; None where it has ended."""
@@ -354,10 +401,12 @@ class Records:
         with self._engine.begin() as connection:
             connection.execute(update(analyses).where(text("1 = 0")).values(attempts=0))
 
-    def _change(self, id: str, expected: Sequence[Status], **values: Any) -> Record | None:
+    def _change(
+        self, id: str, expected: Sequence[Status], *also: ColumnElement[bool], **values: Any
+    ) -> Record | None:
         query = (
             update(analyses)
-            .where(analyses.c.id == id, analyses.c.status.in_(expected))
+            .where(analyses.c.id == id, analyses.c.status.in_(expected), *also)
             .values(**values)
             .returning(*analyses.c)
         )
@@ -373,6 +422,10 @@ class Records:
     def _one(self, *conditions: Any) -> Record:
         with self._engine.connect() as connection:
             return _record(connection.execute(select(analyses).where(*conditions)).mappings().one())
+
+
+def _held_by(holder: str | None) -> tuple[ColumnElement[bool], ...]:
+    return () if holder is None else (analyses.c.holder == holder,)
 
 
 def new_id() -> str:

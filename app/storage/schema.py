@@ -70,6 +70,12 @@ analyses = Table(
     Column("interactive", Boolean),  # whether a caller waits for it; null where nobody said
     Column("render_attempts", Integer),  # drawings begun since one was finished
     Column("study_only", Boolean),  # nobody but studies asked for it: it goes with the last of them
+    # Where workers are processes of their own; see `app.storage.leases`.
+    Column("holder", String(100)),  # the worker that runs it
+    Column("lease_until", Utc),  # when another one may, unless the lease was renewed
+    Column("stage", String(32)),
+    Column("fraction", Float),
+    Column("sent_at", Utc),  # when the broker was told last
     # Two uploads of the same bytes at the same time must not become two analyses.
     Index(
         "one_analysis_per_fingerprint",
@@ -90,6 +96,15 @@ idempotency_keys = Table(
     Column("request_sha256", String(64), nullable=False),
     Column("analysis_id", String(32), nullable=False, index=True),
     UniqueConstraint("owner", "key_sha256", name="one_request_per_key"),
+)
+
+workers = Table(
+    "workers",
+    metadata,
+    Column("holder", String(100), primary_key=True),
+    Column("slots", Integer, nullable=False),  # analyses that it runs at once
+    Column("busy", Integer, nullable=False),
+    Column("seen_at", Utc, nullable=False),
 )
 
 
@@ -170,6 +185,11 @@ class Record:
     interactive: bool | None = None
     render_attempts: int | None = None
     study_only: bool | None = False
+    holder: str | None = None
+    lease_until: datetime | None = None
+    stage: str | None = None
+    fraction: float | None = None
+    sent_at: datetime | None = None
 
     @property
     def finished(self) -> bool:

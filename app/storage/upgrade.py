@@ -7,11 +7,14 @@ from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, Engine, inspect
+from sqlalchemy import Connection, Engine, func, inspect, select
 
 logger = logging.getLogger(__name__)
 
 MIGRATIONS = Path(__file__).with_name("migrations")
+
+_LOCK = 0x6563686F3270686E
+"""Names the lock on changes to the tables among all that may be held in a PostgreSQL database."""
 
 FIRST = "v0001"
 """What a service from before Alembic made, with or without the column that it added itself."""
@@ -40,6 +43,8 @@ def upgrade(engine: Engine, to: str = "head") -> None:
     with engine.connect() as connection:
         if engine.dialect.name == "sqlite":  # its driver would commit each change by itself
             connection.exec_driver_sql("BEGIN IMMEDIATE")
+        elif engine.dialect.name == "postgresql":  # nodes that start together take turns
+            connection.execute(select(func.pg_advisory_xact_lock(_LOCK)))
         config.attributes["connection"] = connection
         at = _version_of(connection)
         if at is None and inspect(connection).has_table("analyses"):

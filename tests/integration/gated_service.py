@@ -1,4 +1,4 @@
-"""The service with a core that waits until a file says ``open``; run by the tests next to it.
+"""The service, or a worker of it, with a core that waits until a file says ``open``; run by the tests next to it.
 
 A recording may say more: ``deaf`` to hear of no end, ``lasts 100 ms``, ``poison`` to kill.
 """
@@ -51,15 +51,29 @@ def analyse(path: Path, networks: Any, **asked: Any) -> Analysis:
     return make_analysis(body_mass_g=asked["body_mass_g"])
 
 
-if __name__ == "__main__":
-    settings = Settings()
+def draw(name: str, analysis: Analysis) -> bytes:
+    return name.encode()
+
+
+def serve(settings: Settings) -> int:
     configure_logging(settings.log_level)
     app = create_app(
         settings,
         load=load,
         inspect=lambda path, limits: None,
         analyse=analyse,
-        draw=lambda name, analysis: name.encode(),
+        draw=draw,
         draw_overview=lambda name, mice: f"{len(mice)} mice".encode(),
     )
-    sys.exit(run(app, settings))
+    return run(app, settings)
+
+
+def work(settings: Settings) -> int:
+    from app import worker  # what it needs is not installed everywhere
+
+    configure_logging(settings.log_level)
+    return worker.run(settings, load(Path(), 1), analyse=analyse, draw=draw)
+
+
+if __name__ == "__main__":
+    sys.exit(work(Settings()) if sys.argv[1:] == ["worker"] else serve(Settings()))

@@ -2,6 +2,7 @@
 
 import contextlib
 import sqlite3
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -10,13 +11,6 @@ import pytest
 
 from app.storage.records import Records, new_id
 from app.storage.schema import Request, analyses
-
-
-@pytest.fixture
-def records(tmp_path: Path):
-    store = Records.in_file(tmp_path / "records.sqlite")
-    yield store
-    store.close()
 
 
 def request(fingerprint: str = "f", *, acknowledged: bool = True) -> Request:
@@ -32,14 +26,12 @@ def request(fingerprint: str = "f", *, acknowledged: bool = True) -> Request:
     )
 
 
-def test_a_record_comes_back_after_a_restart(tmp_path: Path) -> None:
-    first = Records.in_file(tmp_path / "r.sqlite")
+def test_a_record_comes_back_after_a_restart(open_records: Callable[[], Records]) -> None:
+    first = open_records()
     made = first.add("a", request())
     first.close()
-    second = Records.in_file(tmp_path / "r.sqlite")
-    assert second.get("a") == made
+    assert open_records().get("a") == made
     assert made.created_at.utcoffset() is not None
-    second.close()
 
 
 def test_one_fingerprint_is_one_analysis_until_it_fails(records: Records) -> None:
@@ -122,13 +114,15 @@ def test_ids_are_long_and_differ() -> None:
     assert {len(id) for id in ids} == {32}
 
 
-def test_records_that_cannot_be_written_are_noticed(records: Records) -> None:
+def test_records_that_cannot_be_written_are_noticed(tmp_path: Path) -> None:
+    records = Records.in_file(tmp_path / "r.sqlite")
     records.check_writable()
     with records.engine.connect() as connection:
         connection.exec_driver_sql("PRAGMA query_only=1")
         connection.commit()
     with pytest.raises(Exception, match="readonly"):
         records.check_writable()
+    records.close()
 
 
 def test_the_version_before_still_reads_and_writes(tmp_path: Path) -> None:
