@@ -12,10 +12,11 @@ from app.api.options import clean_file_name
 from app.api.schemas import LinksOut
 from app.api.views import view
 from app.jobs.runner import BEATS, PUBLISHED_ALL, PUBLISHED_STATS, SUMMARY, TRACE, write_tables
+from app.networks import configured_networks
 from app.output import figures
 from app.pipeline.analysis import analyse
 from app.pipeline.errors import NetworksError, RecordingError
-from app.pipeline.networks import check_known_answer, load_networks, require_convention
+from app.pipeline.networks import check_known_answer, require_convention
 from app.pipeline.profiles import ProfileName
 from app.pipeline.results import Analysis
 from app.settings import Settings
@@ -64,7 +65,7 @@ def check(settings: Settings) -> int:
         0 where both are as the manifest says, else 1.
     """
     try:
-        networks = load_networks(settings.models_dir, settings.thread_count)
+        networks = configured_networks(settings)
         check_known_answer(networks)
     except NetworksError as error:
         return _refuse(str(error))
@@ -82,7 +83,7 @@ def _analyze(
 ) -> int:
     with file.open("rb") as stream:
         sha256 = hashlib.file_digest(stream, "sha256").hexdigest()
-    networks = load_networks(settings.models_dir, settings.cores)
+    networks = configured_networks(settings)
     require_convention(networks, settings.border_convention)
     created_at, began = datetime.now(UTC), perf_counter()
     analysis = analyse(

@@ -35,11 +35,12 @@ from app.jobs.runner import Analyse, Runner
 from app.jobs.studies import Studies
 from app.keys import KeyRing
 from app.metrics import Metrics
+from app.networks import configured_networks
 from app.output import figures
 from app.pipeline.analysis import PIPELINE_VERSION
 from app.pipeline.analysis import analyse as analyse_recording
 from app.pipeline.dicom import open_recording
-from app.pipeline.networks import Networks, load_networks
+from app.pipeline.networks import Networks
 from app.settings import Settings
 from app.storage.files import Files
 from app.storage.records import Records
@@ -53,7 +54,7 @@ TIDY_EVERY_S = 30.0
 def create_app(
     settings: Settings,
     *,
-    load: Callable[[Path, int], Networks] = load_networks,
+    load: Callable[[Settings], Networks] = configured_networks,
     open_files: Callable[[Path], Files] = Files,
     inspect: Callable[..., object] = open_recording,
     analyse: Analyse = analyse_recording,
@@ -66,7 +67,7 @@ def create_app(
     ----------
     settings : Settings
     load, inspect, analyse, draw, draw_overview : callable, optional
-        The core that the service is built around: networks from a folder, a recording's header,
+        The core that the service is built around: networks by the settings, a recording's header,
         its analysis, a figure of it and that of a study.
     open_files : callable, optional
         Opens the data folder.
@@ -83,7 +84,7 @@ def create_app(
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         if keys is not None:
             keys.load()
-        networks = load(settings.models_dir, settings.thread_count)
+        networks = load(settings)
         files = open_files(settings.data_dir)
         records = Records.in_file(files.records_path)
         renderer = Renderer(draw, figures.FIGURE_NAMES, files, records, metrics)

@@ -16,8 +16,9 @@ from app.api.service import Service
 from app.keys import KeysError, read_keys
 from app.logs import configure_logging
 from app.main import create_app
+from app.networks import configured_networks
 from app.pipeline.errors import NetworksError
-from app.pipeline.networks import load_networks, require_convention
+from app.pipeline.networks import require_convention
 from app.protocol import Protocol
 from app.settings import Settings
 from app.storage.files import Files, StoreInUseError
@@ -104,7 +105,7 @@ def serve(settings: Settings) -> int:
     try:
         if settings.keys_file is not None:
             read_keys(settings.keys_file)
-        networks = load_networks(settings.models_dir, settings.thread_count)
+        networks = configured_networks(settings)
         require_convention(networks, settings.border_convention)
         files = Files(settings.data_dir)
         Records.in_file(files.records_path).close()  # made, or brought to this version
@@ -113,7 +114,7 @@ def serve(settings: Settings) -> int:
     except OSError as error:
         reason = error.strerror or "unknown reason"
         return _refuse(f"the data folder {settings.data_dir} cannot be used ({reason}).")
-    app = create_app(settings, load=lambda _, __: networks, open_files=lambda _: files)
+    app = create_app(settings, load=lambda _: networks, open_files=lambda _: files)
     return run(app, settings)
 
 

@@ -31,7 +31,11 @@ class Service:
     start_s: float
 
     def call(
-        self, method: str, path: str, body: Path | None = None, headers: dict[str, str] | None = None
+        self,
+        method: str,
+        path: str,
+        body: Path | None = None,
+        headers: dict[str, str] | None = None,
     ) -> tuple[int, bytes]:
         """Make one call on a connection of its own; a body is a file."""
         connection = http.client.HTTPConnection(

@@ -24,7 +24,7 @@ from tests.factories import CLASSIFIER, SEGMENTER, make_analysis
 GATE = "ECHO2PHENO_TEST_GATE"
 
 
-def load(directory: Path, threads: int) -> Any:
+def load(settings: Settings) -> Any:
     return SimpleNamespace(
         classifier=SimpleNamespace(info=CLASSIFIER, card={}),
         segmenter=SimpleNamespace(info=SEGMENTER, card={}),

@@ -22,7 +22,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
         "app.samples",
         "app.client",
     ),
-    ("app.jobs", "app.study_folder"),
+    ("app.jobs", "app.study_folder", "app.networks"),
     ("app.api", "app.study_run"),
     ("app.main", "app.protocol"),
     ("app.server", "app.analyze"),
