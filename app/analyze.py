@@ -14,6 +14,7 @@ from app.api.views import view
 from app.jobs.runner import BEATS, PUBLISHED_ALL, PUBLISHED_STATS, SUMMARY, TRACE, write_tables
 from app.networks import configured_networks
 from app.output import figures
+from app.output.names import FIGURE_NAMES
 from app.pipeline.analysis import analyse
 from app.pipeline.errors import NetworksError, RecordingError
 from app.pipeline.networks import check_known_answer, require_convention
@@ -122,7 +123,7 @@ def _analyze(
         record = replace(record, render_ms=_write_figures(out, analysis, figures.draw))
         links = LinksOut(
             self=None,
-            figures={name: str(out / f"{name}.png") for name in figures.FIGURE_NAMES},
+            figures={name: str(out / f"{name}.png") for name in FIGURE_NAMES},
             beats_csv=str(out / BEATS),
             summary_csv=str(out / SUMMARY),
             trace_csv=str(out / TRACE),
@@ -136,7 +137,7 @@ def _analyze(
 
 def _write_figures(out: Path, analysis: Analysis, draw: Callable[[str, Analysis], bytes]) -> float:
     began = perf_counter()
-    for name in figures.FIGURE_NAMES:
+    for name in FIGURE_NAMES:
         (out / f"{name}.png").write_bytes(draw(name, analysis))
     return 1000 * (perf_counter() - began)
 

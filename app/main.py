@@ -36,7 +36,8 @@ from app.jobs.studies import Studies
 from app.keys import KeyRing
 from app.metrics import Metrics
 from app.networks import configured_networks
-from app.output import figures
+from app.output.drawers import Drawers
+from app.output.names import FIGURE_NAMES
 from app.pipeline.analysis import PIPELINE_VERSION
 from app.pipeline.analysis import analyse as analyse_recording
 from app.pipeline.dicom import open_recording
@@ -46,6 +47,9 @@ from app.storage.files import Files
 from app.storage.records import Records
 from app.storage.serial import LAYOUT
 from app.storage.studies import StudyRecords
+
+DRAWERS = 2
+"""Most figures that are drawn at once: each takes a process of some 0.1 GB."""
 
 TIDY_EVERY_S = 30.0
 """How often the data folder's size, and what was lost to the queue, are looked at."""
@@ -58,8 +62,8 @@ def create_app(
     open_files: Callable[[Path], Files] = Files,
     inspect: Callable[..., object] = open_recording,
     analyse: Analyse = analyse_recording,
-    draw: Draw = figures.draw,
-    draw_overview: DrawOverview = figures.draw_overview,
+    draw: Draw | None = None,
+    draw_overview: DrawOverview | None = None,
 ) -> FastAPI:
     """Put the service together.
 
@@ -68,7 +72,8 @@ def create_app(
     settings : Settings
     load, inspect, analyse, draw, draw_overview : callable, optional
         The core that the service is built around: networks by the settings, a recording's header,
-        its analysis, a figure of it and that of a study.
+        its analysis, a figure of it and that of a study; figures are drawn in processes of their
+        own where nothing else is given.
     open_files : callable, optional
         Opens the data folder.
 
@@ -87,7 +92,10 @@ def create_app(
         networks = load(settings)
         files = open_files(settings.data_dir)
         records = Records.in_file(files.records_path)
-        renderer = Renderer(draw, figures.FIGURE_NAMES, files, records, metrics)
+        drawers = Drawers(min(DRAWERS, settings.cores))
+        renderer = Renderer(
+            draw or drawers.draw, FIGURE_NAMES, files, records, metrics, at_once=drawers.count
+        )
         runner = Runner(
             analyse=partial(
                 analyse, networks=networks, measuring=settings.measuring, limits=settings.limits
@@ -130,7 +138,7 @@ def create_app(
             metrics=metrics,
             studies=study_jobs,
             inspect=checked,
-            draw_overview=draw_overview,
+            draw_overview=draw_overview or drawers.draw_overview,
             keys=keys,
             upload_slots=Semaphore(settings.max_uploads_at_once),
         )
@@ -146,6 +154,7 @@ def create_app(
         grace_s = settings.shutdown_grace_s
         at_rest = await to_thread.run_sync(queue.drain, grace_s)
         at_rest &= await to_thread.run_sync(renderer.stop, grace_s)
+        drawers.close()
         if at_rest:  # else the process ends soon, and a thread may still need them
             records.close()
         files.close()

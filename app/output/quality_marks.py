@@ -67,7 +67,13 @@ def quality_scale(page: Page, box: Box) -> None:
     axes = page.axes(box)
     scale = np.linspace(1, 0, round(box.height))
     page.picture(box, _colours(np.tile(scale[:, None], (1, round(box.width)))), axes)
-    axes.set(xlim=(0, 1), ylim=(0, 1), xticks=[], yticks=[0, 0.25, 0.5, 0.75, 1], ylabel="Probability of high quality")
+    axes.set(
+        xlim=(0, 1),
+        ylim=(0, 1),
+        xticks=[],
+        yticks=[0, 0.25, 0.5, 0.75, 1],
+        ylabel="Probability of high quality",
+    )
     axes.yaxis.set_label_position("right")
     axes.yaxis.tick_right()
     middle = box.left + box.width / 2

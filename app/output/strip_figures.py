@@ -20,7 +20,7 @@ from app.output.palette import (
 from app.output.quality_marks import quality_band, quality_scale
 from app.output.strip_rows import LEFT_PX, Row, Rows, arrange
 from app.output.wording import beats_note, quality_note
-from app.pipeline.beats import LEAST_CONFIDENCE
+from app.pipeline.measuring import LEAST_CONFIDENCE
 from app.pipeline.results import Analysis, Borders, Strip
 
 STRIP_WIDTH_PX = 1340

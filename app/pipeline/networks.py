@@ -20,9 +20,6 @@ from app.pipeline.results import NetworkInfo
 
 Floats = NDArray[np.float32]
 
-BATCH = 4
-"""Windows per call of the classifier: larger batches are not faster and keep more memory."""
-
 CPU = "CPUExecutionProvider"
 
 _CARD_KEYS = (
