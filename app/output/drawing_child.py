@@ -17,7 +17,7 @@ DRAWN, GONE, BROKEN = b"+", b"0", b"!"
 
 def serve(requests: BinaryIO, answers: BinaryIO) -> None:
     """Draw what comes until nothing comes any more."""
-    from app.output import figures  # which takes a second: the first request is on its way
+    import app.output.figures  # noqa: F401 - takes a second: the first request is on its way
 
     gc.freeze()
     while head := requests.read(8):
@@ -25,19 +25,25 @@ def serve(requests: BinaryIO, answers: BinaryIO) -> None:
         packed = requests.read(length)
         if len(packed) < length:
             return
-        try:
-            what, *given = unpack(packed)
-            draw = figures.draw if what == "figure" else figures.draw_overview
-            went, content = DRAWN, draw(*given)
-        except FileNotFoundError:
-            went, content = GONE, b""
-        except Exception as error:
-            went, content = BROKEN, _trace(error).encode()
+        went, content = _draw(packed)
         answers.write(went + len(content).to_bytes(8, "little"))
         answers.write(content)
         answers.flush()
-        del packed, given, content
+        del packed, content
         gc.collect()  # figures refer to themselves: they would pile up
+
+
+def _draw(packed: bytes) -> tuple[bytes, bytes]:
+    from app.output import figures
+
+    try:
+        what, *given = unpack(packed)
+        draw = figures.draw if what == "figure" else figures.draw_overview
+        return DRAWN, draw(*given)
+    except FileNotFoundError:
+        return GONE, b""
+    except Exception as error:
+        return BROKEN, _trace(error).encode()
 
 
 def _trace(error: Exception) -> str:

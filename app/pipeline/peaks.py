@@ -49,7 +49,8 @@ def _maxima(curve: NDArray[np.floating[Any]]) -> Places:
     level = curve[begins]
     is_peak = np.zeros(level.size, np.bool_)
     is_peak[1:-1] = (level[1:-1] > level[:-2]) & (level[1:-1] > level[2:])
-    return (begins[is_peak] + ends[is_peak]) // 2
+    middles: Places = (begins[is_peak] + ends[is_peak]) // 2
+    return middles
 
 
 def _apart(peaks: Places, heights: NDArray[np.floating[Any]], distance: int) -> Places:
