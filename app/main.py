@@ -32,6 +32,7 @@ from app.jobs.intake import Intake, Room
 from app.jobs.queue import InProcessQueue
 from app.jobs.render import Draw, Renderer
 from app.jobs.runner import Analyse, Runner
+from app.jobs.store_watch import StoreWatch
 from app.jobs.studies import Studies
 from app.keys import KeyRing
 from app.metrics import Metrics
@@ -141,6 +142,9 @@ def create_app(
             draw_overview=draw_overview or drawers.draw_overview,
             keys=keys,
             upload_slots=Semaphore(settings.max_uploads_at_once),
+            check_store=StoreWatch(
+                lambda: files.check_writable(), lambda: records.check_writable()
+            ),
         )
         study_jobs.tidy()
         intake.recover()

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import gc
 import os
 import signal
 import socket
@@ -55,6 +56,7 @@ class Server(uvicorn.Server):
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
         if self.started:
+            gc.freeze()  # what is loaded stays: it need not be gone through again and again
             print(f"Echo2Pheno ready on {self._address()}", flush=True)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from anyio import to_thread
 from fastapi import APIRouter, Response
 from prometheus_client import CONTENT_TYPE_LATEST
 from sqlalchemy.exc import SQLAlchemyError
@@ -34,18 +35,19 @@ async def live() -> HealthOut:
     response_model_exclude_none=True,
     responses=answers({200: shown({"status": "ok"}, "Networks loaded, store writable.")}),
 )
-def ready(service: Here) -> HealthOut:
+async def ready(service: Here) -> HealthOut:
     """Answer 200 where networks are loaded and the store can be written to, else 503.
 
     `warning` is there where the service works, but somebody has to look after it.
     """
     try:
-        service.files.check_writable()
-        service.records.check_writable()
+        if not service.check_store.is_well():
+            await to_thread.run_sync(service.check_store)
     except (OSError, SQLAlchemyError):
         detail = "The store cannot be written to."
         raise Problem("not_ready", detail, {"Retry-After": "10"}) from None
-    return HealthOut(status="ok", warning=service.keys and service.keys.check())
+    warning = None if service.keys is None else await to_thread.run_sync(service.keys.check)
+    return HealthOut(status="ok", warning=warning)
 
 
 @router.get(
