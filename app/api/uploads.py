@@ -16,7 +16,7 @@ from app.jobs.intake import Upload
 from app.storage.errors import full_disk_noticed
 from app.storage.files import Files
 
-BLOCK_BYTES = 2**21
+BLOCK_BYTES = 2**20
 """How much is handed to a thread at once, to be written and hashed off the event loop."""
 
 DICOM, FORM, ZIP = "application/dicom", "multipart/form-data", "application/zip"
