@@ -74,7 +74,9 @@ def show_load(roots: Mapping[str, Path], given: argparse.Namespace) -> None:
 
 def show_growth(roots: Mapping[str, Path], given: argparse.Namespace) -> None:
     for name, root in roots.items():
-        print(f"{name}:\n{growth.table(growth.points(root, given.longest_s))}")
+        print(f"{name}:\n{growth.HEADER}")
+        for point in growth.points(root, given.longest_s):
+            print(growth.line(point), flush=True)
 
 
 PARTS: Mapping[str, Part] = {

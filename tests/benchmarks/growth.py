@@ -1,6 +1,6 @@
 """Time and memory against the length of the strip and the size of the file."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
@@ -28,11 +28,11 @@ class Point:
     peak_mb: float
 
 
-def points(root: Path, longest_s: float) -> list[Point]:
+def points(root: Path, longest_s: float) -> Iterator[Point]:
     """Measure recordings of up to so many seconds, each in a service of its own."""
     recordings = [half_overlapping(s) for s in DURATIONS_S if s <= longest_s]
     recordings += [of_duration(s) for s in RAW_DURATIONS_S if s <= longest_s]
-    return [_point(root, recording) for recording in recordings]
+    return (_point(root, recording) for recording in recordings)
 
 
 def _point(root: Path, recording: Recording) -> Point:
@@ -54,12 +54,12 @@ def _point(root: Path, recording: Recording) -> Point:
         )
 
 
-def table(found: Sequence[Point]) -> str:
-    """Write the points under each other."""
-    lines = ["recording | file MB | screens | columns | s | CPU s | MB idle | MB at most"]
-    lines += [
+HEADER = "recording | file MB | screens | columns | s | CPU s | MB idle | MB at most"
+
+
+def line(p: Point) -> str:
+    """Write a point under the header."""
+    return (
         f"{p.name} | {p.file_mb:.0f} | {p.screens} | {p.columns} | {p.features_s:.1f} | "
         f"{p.cpu_s:.1f} | {p.idle_mb:.0f} | {p.peak_mb:.0f}"
-        for p in found
-    ]
-    return "\n".join(lines)
+    )
