@@ -84,7 +84,8 @@ def _analyze(
 ) -> int:
     with file.open("rb") as stream:
         sha256 = hashlib.file_digest(stream, "sha256").hexdigest()
-    networks = configured_networks(settings)
+    alone = settings.model_copy(update={"workers": 1})  # one analysis has all cores
+    networks = configured_networks(alone)
     require_convention(networks, settings.border_convention)
     created_at, began = datetime.now(UTC), perf_counter()
     analysis = analyse(
