@@ -1,6 +1,8 @@
 FROM python:3.13-slim-bookworm AS packages
 
-COPY requirements.lock /tmp/requirements.lock
+# requirements-scale.lock for API nodes and workers, see docker/compose.scale.yml
+ARG LOCK=requirements.lock
+COPY ${LOCK} /tmp/requirements.lock
 # pip stays out of the environment that is shipped
 RUN python -m venv --without-pip /opt/venv \
     && pip --python /opt/venv/bin/python --disable-pip-version-check --no-cache-dir \

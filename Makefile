@@ -17,7 +17,7 @@ COMPILE := uv pip compile pyproject.toml --universal --python-version 3.11 --gen
 	--no-emit-index-url --no-header --quiet
 
 .DEFAULT_GOAL := help
-.PHONY: help install install-train serve demo test lint hadolint train evaluate lock
+.PHONY: help install install-train serve demo test lint hadolint train evaluate bench lock
 
 help:  ## list what can be made
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 16
@@ -63,6 +63,9 @@ train: install-train  ## train, export and evaluate both networks: make train VE
 
 evaluate: install  ## measure how well the networks do, into build/evaluation
 	$(BIN)/python -m models.training.evaluate $(EVALUATE_ARGS)
+
+bench: install  ## measure how fast it is: make bench BENCH_ARGS="--against REVISION"
+	$(BIN)/python -m tests.benchmarks $(BENCH_ARGS)
 
 lock:  ## pin every dependency anew from pyproject.toml (needs uv)
 	$(COMPILE) --group dev --output-file requirements-dev.lock

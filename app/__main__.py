@@ -14,6 +14,10 @@ from app.keys import ROLES
 
 
 def _serve(arguments: argparse.Namespace) -> int:
+    from app.memory import take_little_memory
+
+    sys.setswitchinterval(0.001)
+    take_little_memory()  # before there are threads
     from app.server import serve
     from app.settings import Settings
 

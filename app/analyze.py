@@ -12,10 +12,12 @@ from app.api.options import clean_file_name
 from app.api.schemas import LinksOut
 from app.api.views import view
 from app.jobs.runner import BEATS, PUBLISHED_ALL, PUBLISHED_STATS, SUMMARY, TRACE, write_tables
+from app.networks import configured_networks
 from app.output import figures
+from app.output.names import FIGURE_NAMES
 from app.pipeline.analysis import analyse
 from app.pipeline.errors import NetworksError, RecordingError
-from app.pipeline.networks import check_known_answer, load_networks, require_convention
+from app.pipeline.networks import check_known_answer, require_convention
 from app.pipeline.profiles import ProfileName
 from app.pipeline.results import Analysis
 from app.settings import Settings
@@ -64,7 +66,7 @@ def check(settings: Settings) -> int:
         0 where both are as the manifest says, else 1.
     """
     try:
-        networks = load_networks(settings.models_dir, settings.thread_count)
+        networks = configured_networks(settings)
         check_known_answer(networks)
     except NetworksError as error:
         return _refuse(str(error))
@@ -82,7 +84,8 @@ def _analyze(
 ) -> int:
     with file.open("rb") as stream:
         sha256 = hashlib.file_digest(stream, "sha256").hexdigest()
-    networks = load_networks(settings.models_dir, settings.cores)
+    alone = settings.model_copy(update={"workers": 1})  # one analysis has all cores
+    networks = configured_networks(alone)
     require_convention(networks, settings.border_convention)
     created_at, began = datetime.now(UTC), perf_counter()
     analysis = analyse(
@@ -121,7 +124,7 @@ def _analyze(
         record = replace(record, render_ms=_write_figures(out, analysis, figures.draw))
         links = LinksOut(
             self=None,
-            figures={name: str(out / f"{name}.png") for name in figures.FIGURE_NAMES},
+            figures={name: str(out / f"{name}.png") for name in FIGURE_NAMES},
             beats_csv=str(out / BEATS),
             summary_csv=str(out / SUMMARY),
             trace_csv=str(out / TRACE),
@@ -135,7 +138,7 @@ def _analyze(
 
 def _write_figures(out: Path, analysis: Analysis, draw: Callable[[str, Analysis], bytes]) -> float:
     began = perf_counter()
-    for name in figures.FIGURE_NAMES:
+    for name in FIGURE_NAMES:
         (out / f"{name}.png").write_bytes(draw(name, analysis))
     return 1000 * (perf_counter() - began)
 

@@ -32,14 +32,17 @@ from app.jobs.intake import Intake, Room
 from app.jobs.queue import InProcessQueue, JobQueue
 from app.jobs.render import Draw, Renderer
 from app.jobs.runner import Analyse
+from app.jobs.store_watch import StoreWatch
 from app.jobs.studies import Studies
 from app.keys import KeyRing
 from app.metrics import Metrics
-from app.output import figures
+from app.networks import configured_networks
+from app.output.drawers import DRAWERS, Drawers
+from app.output.names import FIGURE_NAMES
 from app.pipeline.analysis import PIPELINE_VERSION
 from app.pipeline.analysis import analyse as analyse_recording
 from app.pipeline.dicom import open_recording
-from app.pipeline.networks import Networks, load_networks
+from app.pipeline.networks import Networks
 from app.settings import Settings
 from app.storage.files import Files
 from app.storage.serial import LAYOUT
@@ -52,12 +55,12 @@ TIDY_EVERY_S = 30.0
 def create_app(
     settings: Settings,
     *,
-    load: Callable[[Path, int], Networks] = load_networks,
+    load: Callable[[Settings], Networks] = configured_networks,
     open_files: Callable[[Path], Files] | None = None,
     inspect: Callable[..., object] = open_recording,
     analyse: Analyse = analyse_recording,
-    draw: Draw = figures.draw,
-    draw_overview: DrawOverview = figures.draw_overview,
+    draw: Draw | None = None,
+    draw_overview: DrawOverview | None = None,
 ) -> FastAPI:
     """Put the service together.
 
@@ -65,8 +68,9 @@ def create_app(
     ----------
     settings : Settings
     load, inspect, analyse, draw, draw_overview : callable, optional
-        The core that the service is built around: networks from a folder, a recording's header,
-        its analysis, a figure of it and that of a study.
+        The core that the service is built around: networks by the settings, a recording's header,
+        its analysis, a figure of it and that of a study; figures are drawn in processes of their
+        own where nothing else is given.
     open_files : callable, optional
         Opens the data folder; shared with workers where the settings say so by default.
 
@@ -82,10 +86,13 @@ def create_app(
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         if keys is not None:
             keys.load()
-        networks = load(settings.models_dir, settings.thread_count)
+        networks = load(settings)
         files = parts.open_files(settings) if open_files is None else open_files(settings.data_dir)
         records = parts.open_records(settings, files)
-        renderer = Renderer(draw, figures.FIGURE_NAMES, files, records, metrics)
+        drawers = Drawers(min(DRAWERS, settings.cores))
+        renderer = Renderer(
+            draw or drawers.draw, FIGURE_NAMES, files, records, metrics, at_once=drawers.count
+        )
         queue: JobQueue
         if settings.queue == "celery":
             from app.scale import open_scale  # its packages need not be there otherwise
@@ -127,9 +134,12 @@ def create_app(
             metrics=metrics,
             studies=study_jobs,
             inspect=checked,
-            draw_overview=draw_overview,
+            draw_overview=draw_overview or drawers.draw_overview,
             keys=keys,
             upload_slots=Semaphore(settings.max_uploads_at_once),
+            check_store=StoreWatch(
+                lambda: files.check_writable(), lambda: records.check_writable()
+            ),
         )
         if settings.queue == "in_process":  # else what others do now could look like left behind
             study_jobs.tidy()
@@ -145,6 +155,7 @@ def create_app(
         grace_s = settings.shutdown_grace_s
         at_rest = await to_thread.run_sync(queue.drain, grace_s)
         at_rest &= await to_thread.run_sync(renderer.stop, grace_s)
+        drawers.close()
         if at_rest:  # else the process ends soon, and a thread may still need them
             records.close()
         files.close()

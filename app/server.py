@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import gc
 import os
 import signal
 import socket
@@ -17,9 +18,10 @@ from app.api.service import Service
 from app.keys import KeysError, read_keys
 from app.logs import configure_logging
 from app.main import create_app
+from app.networks import configured_networks
 from app.parts import missing_package, open_files, open_records, unusable_database
 from app.pipeline.errors import NetworksError
-from app.pipeline.networks import load_networks, require_convention
+from app.pipeline.networks import require_convention
 from app.protocol import Protocol
 from app.settings import Settings
 from app.storage.files import StoreInUseError
@@ -55,6 +57,7 @@ class Server(uvicorn.Server):
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
         if self.started:
+            gc.freeze()  # what is loaded stays: it need not be gone through again and again
             print(f"Echo2Pheno ready on {self._address()}", flush=True)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
@@ -105,7 +108,7 @@ def serve(settings: Settings) -> int:
     try:
         if settings.keys_file is not None:
             read_keys(settings.keys_file)
-        networks = load_networks(settings.models_dir, settings.thread_count)
+        networks = configured_networks(settings)
         require_convention(networks, settings.border_convention)
         files = open_files(settings)
         open_records(settings, files).close()  # made, or brought to this version
@@ -118,7 +121,7 @@ def serve(settings: Settings) -> int:
         return _refuse(unusable_database(error))
     except ModuleNotFoundError as error:
         return _refuse(missing_package(error))
-    app = create_app(settings, load=lambda _, __: networks, open_files=lambda _: files)
+    app = create_app(settings, load=lambda _: networks, open_files=lambda _: files)
     return run(app, settings)
 
 

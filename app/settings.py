@@ -118,6 +118,11 @@ class Settings(BaseSettings):
     threads: int = Field(
         0, ge=0, le=256, description="Threads of a network's run; 0 shares the cores by workers."
     )
+    onnx_providers: str = Field(
+        "CPUExecutionProvider",
+        description="ONNX Runtime's execution providers, with commas between, the preferred one "
+        "first; each must be there.",
+    )
     max_upload_bytes: int = Field(2**32, gt=0, description="Largest recording accepted, in bytes.")
     max_archive_bytes: int = Field(
         2**36, gt=0, description="Largest ZIP archive of recordings accepted, in bytes."
@@ -312,6 +317,11 @@ class Settings(BaseSettings):
     def thread_count(self) -> int:
         """Threads of one network's run, so that threads x workers = cores by default."""
         return self.threads or max(1, self.cores // self.worker_count)
+
+    @property
+    def onnx_provider_names(self) -> tuple[str, ...]:
+        """The execution providers, one by one."""
+        return tuple(name for part in self.onnx_providers.split(",") if (name := part.strip()))
 
     @property
     def limits(self) -> Limits:

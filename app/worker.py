@@ -23,10 +23,12 @@ from app.jobs.runner import DATABASE_AWAY, Analyse
 from app.jobs.sweeper import Sweeper
 from app.logs import configure_logging
 from app.metrics import Metrics
-from app.output import figures
+from app.networks import configured_networks
+from app.output.drawers import DRAWERS, Drawers
+from app.output.names import FIGURE_NAMES
 from app.pipeline.analysis import analyse as analyse_recording
 from app.pipeline.errors import NetworksError
-from app.pipeline.networks import Networks, load_networks, require_convention
+from app.pipeline.networks import Networks, require_convention
 from app.scale import new_holder, open_scale
 from app.settings import Settings
 from app.storage.errors import StorageFullError
@@ -52,7 +54,7 @@ def work(settings: Settings) -> int:
     if settings.queue != "celery":
         return _refuse("workers are for ECHO2PHENO_QUEUE=celery; `serve` needs none otherwise.")
     try:
-        networks = load_networks(settings.models_dir, settings.thread_count)
+        networks = configured_networks(settings)
         require_convention(networks, settings.border_convention)
     except NetworksError as error:
         return _refuse(str(error))
@@ -64,7 +66,7 @@ def run(
     networks: Networks,
     *,
     analyse: Analyse = analyse_recording,
-    draw: Draw = figures.draw,
+    draw: Draw | None = None,
 ) -> int:
     """Run a worker around a core until a signal ends it.
 
@@ -73,7 +75,8 @@ def run(
     settings : Settings
     networks : Networks
     analyse, draw : callable, optional
-        The core: the analysis of a recording, a figure of it.
+        The core: the analysis of a recording, a figure of it; figures are drawn in processes of
+        their own where nothing else is given.
 
     Returns
     -------
@@ -91,7 +94,10 @@ def run(
     except OSError as error:
         reason = error.strerror or "unknown reason"
         return _refuse(f"the data folder {settings.data_dir} cannot be used ({reason}).")
-    renderer = Renderer(draw, figures.FIGURE_NAMES, files, records, metrics)
+    drawers = Drawers(min(DRAWERS, settings.cores))
+    renderer = Renderer(
+        draw or drawers.draw, FIGURE_NAMES, files, records, metrics, at_once=drawers.count
+    )
     scale = open_scale(settings, records, files, metrics)
     work = LeasedWork(
         parts.make_runner(settings, networks, analyse, records, files, renderer, metrics),
@@ -114,6 +120,7 @@ def run(
     stopped.set()
     at_rest = work.drain(0.0, NOTICE_S)
     renderer.stop(settings.shutdown_grace_s)
+    drawers.close()
     work.close()
     if at_rest:
         records.close()

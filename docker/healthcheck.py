@@ -1,4 +1,7 @@
-"""Ask the service in this container whether it is ready; the exit status answers Docker."""
+"""Ask what runs in this container whether it is well; the exit status answers Docker.
+
+An API node says whether it is ready; a worker (with the argument ``worker``) tells its metrics.
+"""
 
 import os
 import sys
@@ -7,11 +10,11 @@ from http.client import HTTPConnection, HTTPException
 TIME_LIMIT_S = 4.0
 
 
-def is_ready(port: int) -> bool:
-    """Whether the service on this port of the loopback says that it is ready."""
+def answers(port: int, path: str) -> bool:
+    """Whether this path on this port of the loopback answers with 200."""
     connection = HTTPConnection("127.0.0.1", port, timeout=TIME_LIMIT_S)
     try:
-        connection.request("GET", "/health/ready")
+        connection.request("GET", path)
         return connection.getresponse().status == 200
     except (OSError, HTTPException):
         return False
@@ -20,4 +23,6 @@ def is_ready(port: int) -> bool:
 
 
 if __name__ == "__main__":
-    sys.exit(not is_ready(int(os.environ.get("ECHO2PHENO_PORT", "8000"))))
+    if sys.argv[1:] == ["worker"]:
+        sys.exit(not answers(int(os.environ["ECHO2PHENO_WORKER_METRICS_PORT"]), "/metrics"))
+    sys.exit(not answers(int(os.environ.get("ECHO2PHENO_PORT", "8000")), "/health/ready"))

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from anyio import to_thread
 from fastapi import APIRouter, Response
 from prometheus_client import CONTENT_TYPE_LATEST
 from sqlalchemy.exc import SQLAlchemyError
@@ -35,22 +36,24 @@ async def live() -> HealthOut:
     response_model_exclude_none=True,
     responses=answers({200: shown({"status": "ok"}, "Networks loaded, store writable.")}),
 )
-def ready(service: Here) -> HealthOut:
+async def ready(service: Here) -> HealthOut:
     """Answer 200 where networks are loaded and the store can be written to, else 503.
 
     `warning` is there where the service works, but somebody has to look after it.
     """
     try:
-        service.files.check_writable()
-        service.records.check_writable()
+        if not service.check_store.is_well():
+            await to_thread.run_sync(service.check_store)
     except (OSError, SQLAlchemyError):
         detail = "The store cannot be written to."
         raise Problem("not_ready", detail, {"Retry-After": "10"}) from None
     try:
-        warning = service.queue.check()
+        warning = await to_thread.run_sync(service.queue.check)
     except QueueUnavailableError as error:
         raise Problem("not_ready", str(error), {"Retry-After": "10"}) from None
-    return HealthOut(status="ok", warning=warning or (service.keys and service.keys.check()))
+    if warning is None and service.keys is not None:
+        warning = await to_thread.run_sync(service.keys.check)
+    return HealthOut(status="ok", warning=warning)
 
 
 @router.get(

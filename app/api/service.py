@@ -11,6 +11,7 @@ from app.jobs.intake import Intake
 from app.jobs.queue import JobQueue
 from app.jobs.render import Renderer
 from app.jobs.runner import Inspect
+from app.jobs.store_watch import StoreWatch
 from app.jobs.studies import Studies
 from app.keys import KeyRing
 from app.metrics import Metrics
@@ -41,6 +42,7 @@ class Service:
     draw_overview: DrawOverview
     keys: KeyRing | None
     upload_slots: Semaphore
+    check_store: StoreWatch
 
 
 def _service(request: Request) -> Service:

@@ -1,11 +1,12 @@
 """A body on its way to disk: hashed and counted as it arrives, never held in memory."""
 
+import asyncio
 import hashlib
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import BinaryIO, Protocol
 
-from anyio import Semaphore, WouldBlock, to_thread
+from anyio import CancelScope, Semaphore, WouldBlock, to_thread
 from fastapi import Request
 from python_multipart.multipart import parse_options_header
 
@@ -216,15 +217,31 @@ async def _arriving(
 
 
 async def _feed(request: Request, reader: Reader) -> None:
-    block = bytearray()
-    async for chunk in request.stream():
-        block += chunk
-        if len(block) >= BLOCK_BYTES:
-            await to_thread.run_sync(reader.feed, bytes(block))
-            block.clear()
-    if block:
-        await to_thread.run_sync(reader.feed, bytes(block))
+    """Have a reader take a body in a thread, block by block, while the next block arrives."""
+    block: list[bytes] = []
+    size = 0
+    taking: asyncio.Task[None] | None = None
+    try:
+        async for chunk in request.stream():
+            block.append(chunk)
+            size += len(chunk)
+            if size >= BLOCK_BYTES:
+                if taking is not None:
+                    await taking
+                taking = asyncio.create_task(to_thread.run_sync(_take, reader, block))
+                block, size = [], 0
+        if taking is not None:
+            await taking
+    finally:
+        if taking is not None and not taking.done():  # it still writes to the file
+            with CancelScope(shield=True):
+                await asyncio.wait({taking})
+    await to_thread.run_sync(_take, reader, block)
     reader.finish()
+
+
+def _take(reader: Reader, block: list[bytes]) -> None:
+    reader.feed(b"".join(block))
 
 
 def _form_reader(request: Request, sink: Sink, fields: Mapping[str, int]) -> FormReader:

@@ -1,4 +1,4 @@
-"""Figures drawn in one thread of their own: ahead of time, or when somebody asks for one."""
+"""Figures drawn in threads of their own: ahead of time, or when somebody asks for one."""
 
 import asyncio
 import logging
@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from pathlib import Path
 from queue import PriorityQueue
-from time import perf_counter
+from time import monotonic, perf_counter
 
 from app.metrics import Metrics
 from app.pipeline.results import Analysis
@@ -29,7 +29,7 @@ class FigureUnavailableError(Exception):
 
 
 class Renderer:
-    """Draws figures one after the other; those that somebody waits for come first.
+    """Draws figures, a few at a time; those that somebody waits for come first.
 
     Parameters
     ----------
@@ -37,10 +37,19 @@ class Renderer:
         Draws one figure.
     names : sequence of str
         All figures that there are.
+    at_once : int
+        How many are drawn at the same time.
     """
 
     def __init__(
-        self, draw: Draw, names: Sequence[str], files: Files, records: Records, metrics: Metrics
+        self,
+        draw: Draw,
+        names: Sequence[str],
+        files: Files,
+        records: Records,
+        metrics: Metrics,
+        *,
+        at_once: int = 1,
     ) -> None:
         self.names = tuple(names)
         self._draw = draw
@@ -52,9 +61,13 @@ class Renderer:
         self._ordered = 0
         self._lock = threading.Lock()
         self._stopped = threading.Event()
-        self._loaded: tuple[str, Analysis] | None = None
-        self._thread = threading.Thread(target=self._work, name="figures", daemon=True)
-        self._thread.start()
+        self._own = threading.local()
+        self._threads = [
+            threading.Thread(target=self._work, name=f"figures-{number}", daemon=True)
+            for number in range(at_once)
+        ]
+        for thread in self._threads:
+            thread.start()
 
     @property
     def stopped(self) -> bool:
@@ -95,16 +108,19 @@ class Renderer:
         return result
 
     def stop(self, timeout_s: float) -> bool:
-        """Draw no more; whether the figure under way was finished in time."""
+        """Draw no more; whether the figures under way were finished in time."""
         self._stopped.set()
-        self._orders.put((_STOP, 0, ("", "")))
-        self._thread.join(timeout_s)
+        deadline = monotonic() + timeout_s
+        for _ in self._threads:
+            self._orders.put((_STOP, 0, ("", "")))
+        for thread in self._threads:
+            thread.join(max(0.0, deadline - monotonic()))
         with self._lock:
             for order in self._pending.values():
                 if not order.done():
                     order.set_result(None)
             self._pending.clear()
-        return not self._thread.is_alive()
+        return not any(thread.is_alive() for thread in self._threads)
 
     def _missing(self, id: str) -> list[str]:
         there = self._files.file_names(id)
@@ -179,11 +195,13 @@ class Renderer:
         return path
 
     def _load(self, id: str) -> Analysis:
-        if self._loaded is None or self._loaded[0] != id:
-            # read, not mapped: what another machine removes from a shared volume while it is
-            # mapped here would end this process (SIGBUS)
-            self._loaded = (id, load_analysis(self._files.result(id), mapped=False))
-        return self._loaded[1]
+        loaded: tuple[str, Analysis] | None = getattr(self._own, "loaded", None)
+        if loaded is None or loaded[0] != id:
+            # What another machine removes from a shared volume while it is mapped here would end
+            # this process (SIGBUS).
+            analysis = load_analysis(self._files.result(id), mapped=not self._files.shared)
+            loaded = self._own.loaded = (id, analysis)
+        return loaded[1]
 
 
 def _file(name: str) -> str:

@@ -20,7 +20,6 @@ FIGURES: Mapping[str, Callable[[Analysis], Page]] = {
     "heart_rate": heart_rate,
     "function": function,
 }
-FIGURE_NAMES = tuple(FIGURES)
 
 _drawing = threading.Lock()  # matplotlib's fonts and settings are shared by all threads
 
@@ -31,7 +30,7 @@ def draw(name: str, analysis: Analysis) -> bytes:
     Parameters
     ----------
     name : str
-        One of ``FIGURE_NAMES``.
+        One of ``names.FIGURE_NAMES``.
     analysis : Analysis
 
     Returns

@@ -5,9 +5,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
+from matplotlib.backend_bases import RendererBase
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+from matplotlib.transforms import IdentityTransform
+from numpy.typing import NDArray
 from PIL import Image
 
 from app.output.palette import FAINT_INK, INK
@@ -70,6 +76,33 @@ class Page:
         place = (box.left / across, bottom / up, box.width / across, box.height / up)
         return self._figure.add_axes(place, **options)
 
+    def picture(self, box: Box, pixels: NDArray[np.uint8], axes: Axes | None = None) -> None:
+        """Show a picture as it is, without resampling: under what axes show, or by itself.
+
+        Parameters
+        ----------
+        box : Box
+            Its top left corner, and the size of a frame around a picture without axes.
+        pixels : ndarray of uint8, shape (rows, columns) or (rows, columns, 3)
+            Of the page: grey or colour.
+        axes : Axes, optional
+        """
+        left, bottom = round(box.left), round(self.height_px - box.top - box.height)
+        shown = _Picture(left, bottom, pixels)
+        if axes is not None:
+            axes.add_artist(shown)
+            return
+        self._figure.add_artist(shown)
+        frame = Rectangle(
+            (box.left, self.height_px - box.top - box.height),
+            box.width,
+            box.height,
+            fill=False,
+            edgecolor=FAINT_INK,
+            transform=IdentityTransform(),
+        )
+        self._figure.add_artist(frame)
+
     def text(self, left: float, top: float, text: str, **options: Any) -> None:
         """Write a text; its top left corner lies here unless the options align it otherwise."""
         place = (left / WIDTH_PX, 1 - top / self.height_px)
@@ -101,11 +134,29 @@ class Page:
 
     def png(self) -> bytes:
         """Draw the page."""
-        drawn, file = io.BytesIO(), io.BytesIO()
-        self._figure.savefig(drawn, format="rgba")
-        opaque = Image.frombytes("RGBA", (WIDTH_PX, self.height_px), drawn.getvalue()).convert(
-            "RGB"
-        )
-        # a low level takes half the time of the usual one for a tenth more bytes
-        opaque.save(file, "PNG", compress_level=3)
+        canvas = FigureCanvasAgg(self._figure)
+        canvas.draw()  # type: ignore[no-untyped-call]
+        drawn = canvas.buffer_rgba()  # type: ignore[no-untyped-call]
+        opaque = Image.fromarray(np.asarray(drawn)).convert("RGB")
+        file = io.BytesIO()
+        # a low level takes less than half the time of the usual one for a fifth more bytes
+        opaque.save(file, "PNG", compress_level=2)
         return file.getvalue()
+
+
+class _Picture(Artist):
+    """Pixels that are copied to the page: matplotlib's own images are resampled in between."""
+
+    zorder = 0
+
+    def __init__(self, left: int, bottom: int, pixels: NDArray[np.uint8]) -> None:
+        super().__init__()
+        self._left, self._bottom = left, bottom
+        rows, columns = pixels.shape[:2]
+        self._rgba = np.full((rows, columns, 4), 255, np.uint8)
+        self._rgba[..., :3] = (pixels[..., None] if pixels.ndim == 2 else pixels)[::-1]
+
+    def draw(self, renderer: RendererBase) -> None:
+        context = renderer.new_gc()
+        renderer.draw_image(context, self._left, self._bottom, self._rgba)
+        context.restore()

@@ -29,7 +29,7 @@ def quality_band(
     span_s: tuple[float, float],
     *,
     numbered: bool = False,
-) -> Axes:
+) -> None:
     """Draw a band with the colour of each window's probability, over a span of time.
 
     Parameters
@@ -42,51 +42,49 @@ def quality_band(
     numbered : bool
         Write the probability over each window that is wide enough for it.
     """
-    axes = page.axes(box)
-    axes.set(xlim=span_s, ylim=(0, 1), yticks=[])
-    axes.tick_params(bottom=False, labelbottom=False)
     shown = [w for w in windows if w.end_s > span_s[0] and w.start_s < span_s[1]]
+    means = np.full(round(box.width), np.nan)
     if shown:
-        axes.imshow(
-            _mean_probability(windows, np.linspace(*span_s, round(box.width) + 1))[None, :],
-            cmap=PROBABILITY_COLOURS,
-            norm=PROBABILITY,
-            extent=(*span_s, 0, 1),
-            aspect="auto",
-            interpolation="nearest",
-        )
+        means = _mean_probability(windows, np.linspace(*span_s, means.size + 1))
+    page.picture(box, _colours(np.tile(means, (round(box.height), 1))))
     px_per_s = box.width / (span_s[1] - span_s[0])
     for window in shown if numbered else []:
         start, end = max(window.start_s, span_s[0]), min(window.end_s, span_s[1])
         if (end - start) * px_per_s >= NARROWEST_NUMBERED_PX:
-            axes.text(
-                (start + end) / 2,
-                1.12,
+            page.text(
+                box.left + ((start + end) / 2 - span_s[0]) * px_per_s,
+                box.top - 0.12 * box.height,
                 f"{window.probability:.2f}",
                 ha="center",
                 va="bottom",
                 fontsize=11,
                 color=FAINT_INK,
             )
-    return axes
 
 
 def quality_scale(page: Page, box: Box) -> None:
     """Draw the scale that maps colour to probability."""
     axes = page.axes(box)
-    axes.imshow(
-        np.linspace(1, 0, 256)[:, None],
-        cmap=PROBABILITY_COLOURS,
-        norm=PROBABILITY,
-        extent=(0, 1, 0, 1),
-        aspect="auto",
+    scale = np.linspace(1, 0, round(box.height))
+    page.picture(box, _colours(np.tile(scale[:, None], (1, round(box.width)))), axes)
+    axes.set(
+        xlim=(0, 1),
+        ylim=(0, 1),
+        xticks=[],
+        yticks=[0, 0.25, 0.5, 0.75, 1],
+        ylabel="Probability of high quality",
     )
-    axes.set(xticks=[], yticks=[0, 0.25, 0.5, 0.75, 1], ylabel="Probability of high quality")
     axes.yaxis.set_label_position("right")
     axes.yaxis.tick_right()
     middle = box.left + box.width / 2
     page.text(middle, box.top - 8, "high", ha="center", va="bottom", fontsize=12)
     page.text(middle, box.top + box.height + 6, "low", ha="center", fontsize=12)
+
+
+def _colours(probability: NDArray[np.float64]) -> NDArray[np.uint8]:
+    """Colour of each probability, shape (rows, columns, 3); white where there is none."""
+    colours = np.asarray(PROBABILITY_COLOURS(PROBABILITY(probability), bytes=True))[..., :3]
+    return np.where(np.isnan(probability)[..., None], np.uint8(255), colours)
 
 
 def quality_backgrounds(axes: Axes, windows: Sequence[QualityWindow]) -> None:

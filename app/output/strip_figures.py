@@ -3,6 +3,7 @@
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
+from matplotlib.markers import TICKDOWN
 from matplotlib.ticker import MultipleLocator
 from numpy.typing import NDArray
 from PIL import Image
@@ -19,13 +20,14 @@ from app.output.palette import (
 from app.output.quality_marks import quality_band, quality_scale
 from app.output.strip_rows import LEFT_PX, Row, Rows, arrange
 from app.output.wording import beats_note, quality_note
-from app.pipeline.beats import LEAST_CONFIDENCE
+from app.pipeline.measuring import LEAST_CONFIDENCE
 from app.pipeline.results import Analysis, Borders, Strip
 
 STRIP_WIDTH_PX = 1340
 SCALE_LEFT_PX, SCALE_TOP_PX = LEFT_PX + STRIP_WIDTH_PX + 50, 30
 SCALE_WIDTH_PX, SCALE_HEIGHT_PX = 26, 240
 NUMBERS_PX, UNNUMBERED_PX = 24, 10
+MINOR_TICKS_S = 0.05
 LEGEND_BACKGROUND = "#3a3a3a"
 
 
@@ -80,19 +82,12 @@ def _draw_strip(
             np.take(shown_as, strip.pixels[:, row.first_column : row.end_column])
         )
         size = (round(row.strip.width), round(row.strip.height))
+        resized = np.asarray(picture.resize(size, Image.Resampling.BILINEAR))
+        page.picture(row.strip, resized, axes)
         bottom_mm, top_mm = (strip.rows - 0.5) * strip.mm_per_row, -0.5 * strip.mm_per_row
-        axes.imshow(
-            np.asarray(picture.resize(size, Image.Resampling.BILINEAR)),
-            cmap="gray",
-            vmin=0,
-            vmax=255,
-            extent=(left_s, right_s, bottom_mm, top_mm),
-            aspect="auto",
-            interpolation="nearest",
-        )
-        axes.set_ylabel("Depth (mm)")
+        axes.set(xlim=(left_s, right_s), ylim=(bottom_mm, top_mm), ylabel="Depth (mm)")
         axes.xaxis.set_major_locator(MultipleLocator(0.2 if right_s - left_s > 1 else 0.1))
-        axes.xaxis.set_minor_locator(MultipleLocator(0.05))
+        _draw_minor_ticks(axes, left_s, right_s)
         drawn.append(axes)
     drawn[-1].set_xlabel("Time (s)")
     if rows.overview is not None:
@@ -102,11 +97,29 @@ def _draw_strip(
     return drawn
 
 
+def _draw_minor_ticks(axes: Axes, left_s: float, right_s: float) -> None:
+    """Mark every 50 ms: one mark of many points, where matplotlib makes five artists a tick."""
+    times_s = MINOR_TICKS_S * np.arange(np.ceil(left_s / MINOR_TICKS_S), right_s / MINOR_TICKS_S)
+    axes.plot(
+        times_s,
+        np.zeros_like(times_s),
+        linestyle="none",
+        marker=TICKDOWN,
+        markersize=2,
+        markeredgewidth=0.6,
+        color=INK,
+        transform=axes.get_xaxis_transform(),
+        clip_on=False,
+        scalex=False,
+        scaley=False,
+    )
+
+
 def _draw_overview(page: Page, box: Box, rows: Rows, analysis: Analysis) -> None:
     """Draw the quality of the whole of a long recording, and mark what is shown of it."""
     strip = analysis.strip
-    axes = quality_band(page, box, analysis.windows, (0, strip.duration_s))
-    axes.tick_params(bottom=True, labelbottom=True)
+    quality_band(page, box, analysis.windows, (0, strip.duration_s))
+    axes = page.axes(box, facecolor="none", xlim=(0, strip.duration_s), ylim=(0, 1), yticks=[])
     middles_s = [np.mean(_edges_s(row, strip)) for row in rows.rows]
     axes.plot(middles_s, [1.3] * len(middles_s), "v", color=INK, markersize=9, clip_on=False)
     label = f"Time (s) in the whole recording; {len(rows.rows)} evenly spaced stretches (▼) follow"

@@ -1,6 +1,6 @@
 """Analysis → CSV tables. An empty cell is an absent value, never 0."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from itertools import chain
 
 import numpy as np
@@ -24,6 +24,7 @@ BEAT_COLUMNS = (
 )
 OPTION_COLUMNS = ("body_mass_g", "profile", "figures")
 STATISTICS = ("median", "mean", "min", "max", "sd", "n")
+ROWS_AT_ONCE = 10_000  # whose cells are held as texts: of ten minutes, all would take 0.3 GB
 TRACE_COLUMNS = ("time_s", "upper_mm", "lower_mm", "lvid_mm", "quality_probability")
 
 
@@ -93,11 +94,12 @@ def trace_csv(analysis: Analysis) -> str:
     for window in analysis.windows:
         span = slice(window.start_column, window.end_column)
         probability[span] = [cell(window.probability)] * len(probability[span])
-    columns = (
-        cells(np.arange(strip.columns) * strip.seconds_per_column),
-        cells(upper),
-        cells(lower),
-        cells(lower - upper),
-        probability,
-    )
-    return write(chain([TRACE_COLUMNS], zip(*columns, strict=True)))
+    time_s = np.arange(strip.columns) * strip.seconds_per_column
+
+    def rows() -> Iterator[tuple[str, ...]]:
+        for first in range(0, strip.columns, ROWS_AT_ONCE):
+            some = slice(first, first + ROWS_AT_ONCE)
+            curves = (time_s[some], upper[some], lower[some], lower[some] - upper[some])
+            yield from zip(*map(cells, curves), probability[some], strict=True)
+
+    return write(chain([TRACE_COLUMNS], rows()))

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter1d
-from scipy.signal import find_peaks
 
 from app.pipeline.features import (
     cardiac_output_ml_per_min,
@@ -20,7 +19,8 @@ from app.pipeline.features import (
     fractional_shortening_pct,
     teichholz_volume_ul,
 )
-from app.pipeline.measuring import MeasuringSettings
+from app.pipeline.measuring import LEAST_CONFIDENCE, MeasuringSettings
+from app.pipeline.peaks import find_peaks
 from app.pipeline.results import Beat, Borders, QualityWindow, RejectedBecause, Strip, Warning
 
 Floats = NDArray[np.float64]
@@ -32,7 +32,6 @@ LONGEST_BRIDGED_GAP_S = 0.015
 CLOSEST_SYSTOLES_PERIODS = 0.5
 LEAST_SWING = 0.2
 SHORTEST_INTERVAL, LONGEST_INTERVAL = 0.55, 1.6
-LEAST_CONFIDENCE = 0.25
 LEAST_SHORTENING_PCT = 3.0
 DIAMETER_RANGE_MM = (0.2, 8.0)
 AUTOCORRELATION_TOLERANCE = 0.1
@@ -133,7 +132,7 @@ def autocorrelation_period_s(
     if correlation[0] <= 1e-9:
         return None
     correlation = np.where(pairs >= 0.5 * shortest, correlation / correlation[0], -1.0)
-    peaks, _ = find_peaks(correlation)
+    peaks = find_peaks(correlation)
     peaks = peaks[(peaks >= shortest) & (peaks <= longest)]
     if peaks.size == 0 or correlation[peaks].max() < 0.15:
         return None
@@ -178,7 +177,7 @@ def _cycles(diameter: Floats, offset: int, dt: float, period_s: float) -> list[_
     if typical <= 0:
         return []
     apart = max(1, round(CLOSEST_SYSTOLES_PERIODS * period_s / dt))
-    troughs, _ = find_peaks(-swing, distance=apart, prominence=LEAST_SWING * typical)
+    troughs = find_peaks(-swing, distance=apart, prominence=LEAST_SWING * typical)
     if troughs.size == 0:
         return []
     crests = [int(a + np.argmax(swing[a:b])) for a, b in itertools.pairwise(troughs)]

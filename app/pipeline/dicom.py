@@ -23,7 +23,7 @@ from app.pipeline.errors import (
     UnsupportedTransferSyntax,
 )
 from app.pipeline.frames import NATIVE, NativeScreens, open_pixels
-from app.pipeline.grey import PixelFormat, ToGrey, grey_converter, read_pixel_format
+from app.pipeline.grey import PixelFormat, Stored, ToGrey, grey_converter, read_pixel_format
 from app.pipeline.halt import Halt
 from app.pipeline.header import UNDEFINED_LENGTH, Header, PixelElement, read_header
 from app.pipeline.limits import Limits
@@ -57,6 +57,24 @@ class Recording:
         ------
         ndarray of uint8, shape (rows, columns)
             Grey values of the M-mode region.
+
+        Raises
+        ------
+        CorruptPixelData
+            If a screen cannot be decoded.
+        """
+        for values, to_grey in self.stored_screens():
+            yield values if to_grey is None else to_grey(values)
+
+    def stored_screens(self) -> Generator[Stored]:
+        """Decode the screens one at a time, and leave it to the caller to turn them into grey.
+
+        Yields
+        ------
+        values : ndarray, shape (rows, columns) or (rows, columns, 3)
+            Of the M-mode region.
+        to_grey : callable or None
+            Turns any columns of them into grey; None where they are grey.
 
         Raises
         ------

@@ -33,7 +33,7 @@ from app.pipeline.codestream import (
 )
 from app.pipeline.encapsulation import Fragment, read_screen
 from app.pipeline.errors import CorruptPixelData
-from app.pipeline.grey import PixelFormat, ToGrey, luma
+from app.pipeline.grey import PixelFormat, Stored, ToGrey, luma
 from app.pipeline.halt import Halt
 from app.pipeline.jpeg import WholeJpeg
 from app.pipeline.limits import Limits
@@ -85,10 +85,8 @@ class EncodedScreens:
     limits: Limits
     halt: Halt
 
-    def regions(
-        self, file: BinaryIO, region: Region, to_grey: ToGrey
-    ) -> Iterator[NDArray[np.uint8]]:
-        """Yield the region of every screen, shape (rows, columns)."""
+    def regions(self, file: BinaryIO, region: Region, to_grey: ToGrey) -> Iterator[Stored]:
+        """Yield the region of every screen, in grey."""
         with self._decoder(region, to_grey) as decode:
             for number, screen in enumerate(self.screens, start=1):
                 encoded = read_screen(file, screen)
@@ -100,7 +98,7 @@ class EncodedScreens:
                 except Exception as error:  # whatever hostile bytes make a decoder raise
                     self.halt.check()
                     raise CorruptPixelData(_DAMAGED.format(number)) from error
-                yield grey
+                yield grey, None
 
     @contextmanager
     def _decoder(self, region: Region, to_grey: ToGrey) -> Iterator[_Decode]:

@@ -16,7 +16,7 @@ from pydicom.uid import (
 )
 
 from app.pipeline.errors import CorruptPixelData
-from app.pipeline.grey import PixelFormat, ToGrey
+from app.pipeline.grey import PixelFormat, Stored, ToGrey
 from app.pipeline.header import PixelElement
 from app.pipeline.results import Region
 
@@ -74,16 +74,14 @@ class NativeScreens:
         """How long the pixel data has to be."""
         return self._frame_bytes * self.format.frames
 
-    def regions(
-        self, file: BinaryIO, region: Region, to_grey: ToGrey
-    ) -> Iterator[NDArray[np.uint8]]:
-        """Yield the region of every screen, shape (rows, columns)."""
+    def regions(self, file: BinaryIO, region: Region, to_grey: ToGrey) -> Iterator[Stored]:
+        """Yield the region of every screen, as it is stored."""
         source: _Readable = file
         if self.deflated_at is not None:
             source = _Inflated(file, self.deflated_at)
         for frame in range(self.format.frames):
             start = self.pixels.offset + frame * self._frame_bytes
-            yield to_grey(self._region(source, start, region))
+            yield self._region(source, start, region), to_grey
 
     def _region(self, source: _Readable, start: int, region: Region) -> NDArray[Any]:
         f = self.format

@@ -13,6 +13,9 @@ from app.pipeline.header import Header
 
 ToGrey = Callable[[NDArray[Any]], NDArray[np.uint8]]
 
+Stored = tuple[NDArray[Any], ToGrey | None]
+"""Values of a picture, and what turns columns of them into grey; None where they are grey."""
+
 _SAMPLES = {
     "MONOCHROME1": 1,
     "MONOCHROME2": 1,

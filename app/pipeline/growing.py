@@ -39,6 +39,7 @@ class GrowingStrip:
         self._canvas: Canvas | None = None  # until the screens scroll
         self._front = 0  # the column that the bar passes next
         self._scrolls = False
+        self._shift = 0  # of the last screen that moved: the next is likely to move as far
 
     def add(self, screen: Screen) -> None:
         """Take the next screen.
@@ -50,10 +51,10 @@ class GrowingStrip:
         last = self._last
         if last is None or self._is_blank:
             self._begin(screen)
-        elif np.array_equal(last.pixels, screen.pixels):
+        elif np.array_equal(last.values, screen.values):
             self._repeat()
         else:
-            shift = find_shift(last, screen)
+            shift = find_shift(last, screen, self._shift)
             if self._canvas is None:
                 self._append(screen, shift)
             elif self.is_sweep:
@@ -117,7 +118,8 @@ class GrowingStrip:
         self._scrolls |= shift > 0
         self._starts.append(self._starts[-1] + shift)
         if shift:
-            self._blocks.append(screen.pixels[:, -shift:].copy())
+            self._shift = shift
+            self._blocks.append(screen.last_columns(shift))
             self.columns += shift
 
     def _first_move(self, canvas: Canvas, screen: Screen, shift: int | None) -> None:

@@ -21,7 +21,7 @@ from app.pipeline.resample import (
     network_width,
 )
 from app.pipeline.results import Borders, Strip
-from app.pipeline.segment import IN_VIEW_SMOOTHING_S, LEAST_DIAMETER_ROWS, decode
+from app.pipeline.segment import IN_VIEW_SMOOTHING_S, LEAST_DIAMETER_ROWS, follow
 from app.pipeline.view import Box, viewer
 
 Floats = NDArray[np.float32]
@@ -52,7 +52,7 @@ def segment_by_mask(
         Rows of the strip, sub-pixel, NaN where no ventricle is seen.
     """
     share, in_view = _over_whole_strip(strip, networks, progress)
-    rows, near = decode(share, lambda: progress(1.0))
+    rows, near = follow([share], lambda: progress(1.0))
     rows += np.array([[-0.5], [0.5]], np.float32)  # an edge lies outside the mask's last pixel
     smooth = gaussian_filter1d(in_view, IN_VIEW_SMOOTHING_S / SECONDS_PER_NETWORK_COLUMN)
     seen = (smooth >= 0.5) & (rows[1] - rows[0] >= LEAST_DIAMETER_ROWS)

@@ -5,6 +5,9 @@ from typing import Literal
 
 BorderConvention = Literal["expert", "inner_edges"]
 
+LEAST_CONFIDENCE = 0.25
+"""Of a border, for a beat to count."""
+
 
 @dataclass(frozen=True)
 class MeasuringSettings:

@@ -2,7 +2,8 @@
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,8 +20,7 @@ from app.pipeline.results import NetworkInfo
 
 Floats = NDArray[np.float32]
 
-BATCH = 4
-"""Windows per call: larger batches are not faster and keep more memory."""
+CPU = "CPUExecutionProvider"
 
 _CARD_KEYS = (
     "name", "version", "sha256", "kind", "trained_on", "accuracy", "convention", "input", "grey",
@@ -54,14 +54,25 @@ class Network:
 
 @dataclass(frozen=True)
 class Networks:
-    """The pair of networks that an analysis needs, and an answer they are known to give."""
+    """The pair of networks that an analysis needs, and an answer they are known to give.
+
+    Attributes
+    ----------
+    segmenter, classifier : Network
+    known_answer : mapping
+    crew : Executor or None
+        Runs windows side by side, for all analyses together; None one after the other.
+    """
 
     segmenter: Network
     classifier: Network
     known_answer: Mapping[str, Any]
+    crew: Executor | None = None
 
 
-def load_networks(directory: Path, threads: int = 0) -> Networks:
+def load_networks(
+    directory: Path, threads: int = 0, *, side_by_side: int = 1, providers: Sequence[str] = (CPU,)
+) -> Networks:
     """Load the networks of a directory.
 
     Parameters
@@ -70,17 +81,25 @@ def load_networks(directory: Path, threads: int = 0) -> Networks:
         Holds ``manifest.json`` and the two ONNX files that it names.
     threads : int
         Threads that one run may use; 0 leaves it to ONNX Runtime.
+    side_by_side : int
+        Runs that may go on at the same time, whatever the number of analyses.
+    providers : sequence of str
+        ONNX Runtime's execution providers, the preferred one first.
 
     Raises
     ------
     NetworksError
         If a file is missing, is not the one the manifest describes, does not load, or does not
-        take and give what its kind does.
+        take and give what its kind does; or a provider is not there.
     """
+    _check_providers(providers)
     manifest = _read_manifest(directory)
-    segmenter = _load(directory, manifest, "segmenter", threads)
-    classifier = _load(directory, manifest, "classifier", threads)
-    return Networks(segmenter, classifier, manifest.get("known_answer", {}))
+    segmenter = _load(directory, manifest, "segmenter", threads, providers)
+    classifier = _load(directory, manifest, "classifier", threads, providers)
+    crew = None
+    if side_by_side > 1:
+        crew = ThreadPoolExecutor(side_by_side, thread_name_prefix="network")
+    return Networks(segmenter, classifier, manifest.get("known_answer", {}), crew)
 
 
 def require_convention(networks: Networks, convention: BorderConvention) -> None:
@@ -229,7 +248,30 @@ def _read_manifest(directory: Path) -> dict[str, Any]:
     return manifest
 
 
-def _load(directory: Path, manifest: Mapping[str, Any], role: str, threads: int) -> Network:
+def _check_providers(providers: Sequence[str]) -> None:
+    there = onnxruntime.get_available_providers()
+    missing = [name for name in providers if name not in there]
+    if missing or not providers:
+        wrong = f"has no {' and no '.join(missing)}" if missing else "needs a provider"
+        raise NetworksError(
+            f"The installed ONNX Runtime {wrong}: ECHO2PHENO_ONNX_PROVIDERS may name "
+            f"{', '.join(there)}."
+        )
+
+
+def _check_in_use(session: onnxruntime.InferenceSession, providers: Sequence[str]) -> None:
+    """Refuse to compute elsewhere than was asked: without its driver a provider is left out."""
+    missing = [name for name in providers if name not in session.get_providers()]
+    if missing:
+        raise NetworksError(
+            f"{' and '.join(missing)} cannot be used on this machine (is a driver or a library "
+            "missing?), though ECHO2PHENO_ONNX_PROVIDERS names it."
+        )
+
+
+def _load(
+    directory: Path, manifest: Mapping[str, Any], role: str, threads: int, providers: Sequence[str]
+) -> Network:
     entry = manifest.get(role)
     wanted = ("file", "name", "version", "sha256")
     if not isinstance(entry, dict) or any(not isinstance(entry.get(k), str) for k in wanted):
@@ -257,9 +299,10 @@ def _load(directory: Path, manifest: Mapping[str, Any], role: str, threads: int)
     # spinning threads take the cores from whoever else works beside this run
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     try:
-        session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+        session = onnxruntime.InferenceSession(content, options, providers=list(providers))
     except Exception as error:  # ONNX Runtime raises a family of exceptions without a base
         raise NetworksError(f"{name} is not a network that can be loaded.") from error
+    _check_in_use(session, providers)
     check_ports(name, session, role, kind)
     info = NetworkInfo(entry["name"], entry["version"], sha256)
     card = {k: entry[k] for k in _CARD_KEYS if k in entry}

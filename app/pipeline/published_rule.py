@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.signal import find_peaks
 
 from app.pipeline.features import (
     cardiac_output_ml_per_min,
@@ -20,6 +19,7 @@ from app.pipeline.features import (
     summarise,
     teichholz_volume_ul,
 )
+from app.pipeline.peaks import find_peaks
 from app.pipeline.quality import HIGH_QUALITY
 from app.pipeline.results import FEATURE_NAMES, Beat, QualityWindow, Summary, Warning
 
@@ -88,8 +88,8 @@ def measure(
         Tile the strip.
     """
     lvid_mm = pixels_in_column.astype(np.float64) * mm_per_row
-    diastoles, _ = find_peaks(lvid_mm, distance=CLOSEST_COLUMNS)
-    systoles, _ = find_peaks(-lvid_mm, distance=CLOSEST_COLUMNS)
+    diastoles = find_peaks(lvid_mm, distance=CLOSEST_COLUMNS)
+    systoles = find_peaks(-lvid_mm, distance=CLOSEST_COLUMNS)
     quality = np.zeros(lvid_mm.size)
     for window in windows:
         quality[window.start_column : window.end_column] = window.probability

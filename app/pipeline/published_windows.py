@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.pipeline.measuring import BorderConvention
-from app.pipeline.networks import BATCH, Networks, find_mask_logits, judge_quality
+from app.pipeline.networks import Networks, find_mask_logits, judge_quality
 from app.pipeline.quality import HIGH_QUALITY, window_ratio
 from app.pipeline.resample import NETWORK_COLUMNS, NETWORK_ROWS
 from app.pipeline.results import Borders, QualityWindow, Strip
@@ -117,21 +117,19 @@ def judge_squares(
     show = viewer(strip, networks.classifier.grey)
     windows: list[QualityWindow] = []
     squares = quality_squares(strip, mask, body_mass_g)
-    for first in range(0, len(squares), BATCH):
-        some = squares[first : first + BATCH]
-        pictures = np.stack([show(box) for _, _, box in some])
-        for (start, end, _), answer in zip(some, judge_quality(networks, pictures), strict=True):
-            windows.append(
-                QualityWindow(
-                    start_column=start,
-                    end_column=end,
-                    start_s=start * dt,
-                    end_s=end * dt,
-                    probability=float(answer),
-                    label="high" if answer >= HIGH_QUALITY else "low",
-                )
+    for start, end, box in squares:
+        answer = judge_quality(networks, show(box)[None])[0]
+        windows.append(
+            QualityWindow(
+                start_column=start,
+                end_column=end,
+                start_s=start * dt,
+                end_s=end * dt,
+                probability=float(answer),
+                label="high" if answer >= HIGH_QUALITY else "low",
             )
-        progress(windows[-1].end_column / strip.columns)
+        )
+        progress(end / strip.columns)
     return tuple(windows)
 
 

@@ -2,13 +2,16 @@
 
 import math
 from collections.abc import Callable, Mapping
+from contextlib import closing
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from scipy.special import expit, logit
 
+from app.pipeline.crew import in_order
 from app.pipeline.network_kinds import COMBINED
-from app.pipeline.networks import BATCH, Networks, judge_quality
+from app.pipeline.networks import Networks, judge_quality
 from app.pipeline.results import Borders, QualityWindow, Strip
 from app.pipeline.view import Box, viewer
 
@@ -122,21 +125,23 @@ def gather_evidence(
     ratio = window_ratio(body_mass_g)
     followable = borders.confidence if borders.followable is None else borders.followable
     gathered: list[WindowEvidence] = []
-    for first in range(0, count, BATCH):
-        some = range(first, min(first + BATCH, count))
-        windows = [show(_box(strip, borders, bounds[index], length, ratio)) for index in some]
-        answers = judge_quality(networks, np.stack(windows)).tolist()
-        for index, answer in zip(some, answers, strict=True):
-            here = slice(bounds[index], max(bounds[index + 1], bounds[index] + 1))
+
+    def ask(start_column: int) -> float:
+        window = show(_box(strip, borders, start_column, length, ratio))
+        return float(judge_quality(networks, window[None])[0])
+
+    with closing(in_order(networks.crew, ask, bounds[:-1])) as answers:
+        for (start, end), answer in zip(pairwise(bounds), answers, strict=True):
+            here = slice(start, max(end, start + 1))
             gathered.append(
                 WindowEvidence(
-                    start_column=bounds[index],
-                    end_column=bounds[index + 1],
+                    start_column=start,
+                    end_column=end,
                     network=answer,
                     followable=float(followable[here].mean()),
                 )
             )
-        progress(len(gathered) / count)
+            progress(len(gathered) / count)
     return gathered
 
 

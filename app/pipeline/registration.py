@@ -1,18 +1,24 @@
 """How far the M-mode has moved from one screen to the next.
 
-Coarse signatures of two screens are compared at all shifts at once; the best candidates are then
+Lossless screens agree in every pixel, so a row tells where. The others most often move as far as
+the one before. Where neither holds,
+coarse signatures of two screens are compared at all shifts at once; the best candidates are then
 checked on whole columns, where a true overlap is the same picture up to the noise of compression.
 """
 
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from app.pipeline.grey import ToGrey
 
 _BANDS = 16  # of rows, in a signature
 _MIN_OVERLAP_COLUMNS = 32  # of a narrow screen a quarter of its columns
 _CANDIDATES = 6  # shifts that are checked on whole columns
 _CHECKED_COLUMNS = 128
+_CHECKED_ROWS = 48  # of lossless screens, for whether their columns show anything
 _BLURRED_GREY = 48  # what a ruler beside the M-mode may leave in its first columns
 # Share of the checked columns that may differ: cursors and other marks that do not scroll.
 _OUTLIERS = 0.1
@@ -31,13 +37,27 @@ class Screen:
 
     Parameters
     ----------
-    pixels : ndarray of uint8, shape (rows, columns)
+    values : ndarray, shape (rows, columns) or (rows, columns, 3)
+        As stored.
+    to_grey : callable, optional
+        Turns columns of them into grey; left out where they are grey.
     """
 
-    def __init__(self, pixels: NDArray[np.uint8]) -> None:
-        self.pixels = pixels
-        self.columns = int(pixels.shape[1])
+    def __init__(self, values: NDArray[Any], to_grey: ToGrey | None = None) -> None:
+        self.values = values
+        self._to_grey = to_grey
+        self.columns = int(values.shape[1])
         self.min_overlap = max(1, min(_MIN_OVERLAP_COLUMNS, self.columns // 4))
+
+    @cached_property
+    def pixels(self) -> NDArray[np.uint8]:
+        """Grey, shape (rows, columns)."""
+        return self.values if self._to_grey is None else self._to_grey(self.values)
+
+    def last_columns(self, columns: int) -> NDArray[np.uint8]:
+        """Give the grey of the last columns, in memory of their own."""
+        values = self.values[:, -columns:]
+        return values.copy() if self._to_grey is None else self._to_grey(values)
 
     @cached_property
     def undrawn_columns(self) -> int:
@@ -74,13 +94,15 @@ class Screen:
         return np.fft.rfft(self.signature, length, axis=1)
 
 
-def find_shift(previous: Screen, screen: Screen) -> int | None:
+def find_shift(previous: Screen, screen: Screen, guess: int = 0) -> int | None:
     """Find how many columns of `screen` are new.
 
     Parameters
     ----------
     previous, screen : Screen
         Two consecutive screens of the same size.
+    guess : int
+        How far the M-mode has moved before; tried first unless 0.
 
     Returns
     -------
@@ -88,13 +110,40 @@ def find_shift(previous: Screen, screen: Screen) -> int | None:
         The columns by which the M-mode has moved to the left, 0 if not at all; None where the
         screens do not overlap by enough columns to tell.
     """
+    exact = _exact_shift(previous, screen)
+    if exact is not None:
+        return exact
     if np.array_equal(previous.pixels, screen.pixels):
         return 0
+    if guess and _is_overlap(previous, screen, guess):
+        return guess
     distance = _distances(previous, screen)
     for shift in _local_minima(distance)[:_CANDIDATES]:
         if _is_overlap(previous, screen, int(shift)):
             return int(shift)
     return None
+
+
+def _exact_shift(previous: Screen, screen: Screen) -> int | None:
+    """Find the one shift, not 0, at which all stored values of an overlap agree; None else."""
+    a, b = previous.values, screen.values
+    row, pixel_bytes = len(b) // 2, b[0, 0].nbytes
+    begins, within = b[row, : screen.min_overlap].tobytes(), a[row].tobytes()
+    shifts: list[int] = []
+    at = within.find(begins, pixel_bytes)
+    while at >= 0:
+        if at % pixel_bytes == 0:
+            shifts.append(at // pixel_bytes)
+        if len(shifts) > _CANDIDATES:  # the row shows next to nothing
+            return None
+        at = within.find(begins, at + 1)
+    exact = [s for s in shifts if np.array_equal(a[:, s:], b[:, : screen.columns - s])]
+    if len(exact) != 1:
+        return None
+    some_rows = b[:: max(1, len(b) // _CHECKED_ROWS), : screen.columns - exact[0]]
+    differs = (some_rows != some_rows[0]).any(axis=0)
+    informative = differs if differs.ndim == 1 else differs.any(axis=1)
+    return exact[0] if int(informative.sum()) >= screen.min_overlap else None
 
 
 def _distances(previous: Screen, screen: Screen) -> NDArray[np.float64]:

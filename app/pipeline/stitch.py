@@ -52,9 +52,9 @@ def stitch(
         If a screen cannot be decoded.
     """
     growing = GrowingStrip()
-    with closing(recording.screens()) as screens:
-        for number, pixels in enumerate(screens, start=1):
-            growing.add(Screen(pixels))
+    with closing(recording.stored_screens()) as screens:
+        for number, (values, to_grey) in enumerate(screens, start=1):
+            growing.add(Screen(values, to_grey))
             _check_size(growing.columns, recording.region, limits)
             progress(number / recording.info.frames)
     pixels, starts = growing.finish()

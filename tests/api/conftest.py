@@ -45,7 +45,7 @@ class Core:
     analysed: list[dict[str, Any]] = field(default_factory=list)
     drawn: list[str] = field(default_factory=list)
 
-    def load(self, directory: Path, threads: int) -> Any:
+    def load(self, settings: Settings) -> Any:
         def network(info: Any) -> Any:
             return SimpleNamespace(info=info, card={"trained_on": "simulated recordings"})
 

@@ -24,7 +24,7 @@ from tests.factories import CLASSIFIER, SEGMENTER, make_analysis
 GATE = "ECHO2PHENO_TEST_GATE"
 
 
-def load(directory: Path, threads: int) -> Any:
+def load(settings: Settings) -> Any:
     return SimpleNamespace(
         classifier=SimpleNamespace(info=CLASSIFIER, card={}),
         segmenter=SimpleNamespace(info=SEGMENTER, card={}),
@@ -72,7 +72,7 @@ def work(settings: Settings) -> int:
     from app import worker  # what it needs is not installed everywhere
 
     configure_logging(settings.log_level)
-    return worker.run(settings, load(Path(), 1), analyse=analyse, draw=draw)
+    return worker.run(settings, load(settings), analyse=analyse, draw=draw)
 
 
 if __name__ == "__main__":

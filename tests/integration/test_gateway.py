@@ -12,7 +12,7 @@ import pytest
 from app.api.problems import CATALOGUE
 from app.keys import add_key
 from tests.integration.clients import CLIENTS, CURL, Send
-from tests.integration.gateway import NGINX, OPENSSL, TEMPLATE, gateway
+from tests.integration.gateway import NGINX, OPENSSL, TEMPLATE, free_port, gateway
 
 pytestmark = pytest.mark.skipif(
     not (NGINX and OPENSSL and CURL), reason="nginx, openssl or curl is not installed here"
@@ -191,6 +191,16 @@ def test_a_service_that_is_gone_is_not_ready(upstream, tmp_path: Path) -> None:
     assert "/echo/v1/analyses" in front.log
     for log in ("access.log", "error.log", "stderr"):
         assert "MICKEY" not in (front.folder / log).read_text()
+
+
+def test_a_node_that_is_gone_costs_no_caller_an_answer(upstream, tmp_path: Path) -> None:
+    told = {"error_log     stderr crit;": "error_log stderr error;"}
+    with upstream() as service:
+        nodes = f"127.0.0.1:{free_port()}; server {host_of(service)}"
+        with gateway(tmp_path / "nginx", nodes, changes=told) as front, front.client() as client:
+            posted = client.post("/echo/v1/analyses", files={"file": ("m.dcm", b"x" * 100_000)})
+    assert posted.status_code == 201, posted.text
+    assert "connect() failed" in (front.folder / "stderr").read_text(), "it was asked first"
 
 
 def test_what_nginx_says_itself_is_of_the_catalogue() -> None:

@@ -190,11 +190,13 @@ def test_too_many_pixels(start: Start, recording: Path) -> None:
         assert (answer.status_code, answer.json()["code"]) == (413, "too_large")
 
 
-@pytest.mark.parametrize("lacking", ["networks", "a folder", "a folder of its own"])
+@pytest.mark.parametrize("lacking", ["networks", "a provider", "a folder", "a folder of its own"])
 def test_what_stops_the_start_is_told_in_one_line(tmp_path: Path, lacking: str) -> None:
     data, settings = tmp_path / "data", {}
     if lacking == "networks":
         settings["ECHO2PHENO_MODELS_DIR"] = str(tmp_path)
+    elif lacking == "a provider":
+        settings["ECHO2PHENO_ONNX_PROVIDERS"] = "NoSuchProvider"
     elif lacking == "a folder":
         data.write_text("a file")
     with contextlib.closing(Files(data)) if "own" in lacking else contextlib.nullcontext():

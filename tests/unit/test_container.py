@@ -19,12 +19,12 @@ HEALTHCHECK = ROOT / "docker" / "healthcheck.py"
 
 
 @contextmanager
-def answering(status: int) -> Iterator[int]:
-    """A server whose readiness has this status; gives its port."""
+def answering(status: int, path: str = "/health/ready") -> Iterator[int]:
+    """A server that answers with this status where it is looked for; gives its port."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
-            self.send_response(status if self.path == "/health/ready" else 404)
+            self.send_response(status if self.path == path else 404)
             self.end_headers()
 
         def log_message(self, format: str, *args: object) -> None:
@@ -40,9 +40,10 @@ def answering(status: int) -> Iterator[int]:
             thread.join()
 
 
-def status_for(port: int) -> int:
-    environment = {"ECHO2PHENO_PORT": str(port), "PATH": ""}
-    return subprocess.run([sys.executable, HEALTHCHECK], env=environment, check=False).returncode
+def status_for(port: int, *asked: str) -> int:
+    name = "ECHO2PHENO_WORKER_METRICS_PORT" if asked else "ECHO2PHENO_PORT"
+    command = [sys.executable, HEALTHCHECK, *asked]
+    return subprocess.run(command, env={name: str(port), "PATH": ""}, check=False).returncode
 
 
 @pytest.mark.parametrize(("status", "expected"), [(200, 0), (503, 1), (404, 1)])
@@ -57,10 +58,22 @@ def test_the_container_is_unhealthy_when_nothing_answers() -> None:
     assert status_for(port) == 1
 
 
+def test_a_worker_is_healthy_when_it_tells_its_metrics() -> None:
+    with answering(200, "/metrics") as port:
+        assert status_for(port, "worker") == 0
+    assert status_for(port, "worker") == 1
+    with answering(500, "/metrics") as port:
+        assert status_for(port, "worker") == 1
+
+
 def test_the_image_takes_only_what_exists_and_is_let_through() -> None:
     dockerfile = (ROOT / "Dockerfile").read_text("utf-8")
     ignore = (ROOT / ".dockerignore").read_text("utf-8").splitlines()
-    copied = re.findall(r"^COPY (?!--)(\S+) ", dockerfile, re.MULTILINE)
+    arguments = dict(re.findall(r"^ARG (\w+)=(\S+)$", dockerfile, re.MULTILINE))
+    copied = [
+        re.sub(r"\$\{(\w+)\}", lambda found: arguments[found[1]], path)
+        for path in re.findall(r"^COPY (?!--)(\S+) ", dockerfile, re.MULTILINE)
+    ]
 
     assert {"app/", "models/", "requirements.lock"} <= set(copied)
     for path in copied:

@@ -11,7 +11,7 @@ import pytest
 from app.api.problems import CATALOGUE
 from app.api.schemas import AnalysisOut
 from app.main import create_app
-from app.output.figures import FIGURE_NAMES
+from app.output.names import FIGURE_NAMES
 from app.pipeline.results import FEATURE_NAMES, RejectedBecause
 from app.settings import SHIPPED_MODELS_DIR, Settings
 

@@ -107,3 +107,9 @@ def test_settings_do_not_change() -> None:
 def test_workers_share_the_cores(cores, workers, threads, expected) -> None:
     settings = Settings(cores=cores, workers=workers, threads=threads)
     assert (settings.worker_count, settings.thread_count) == expected
+
+
+def test_providers_stand_between_commas() -> None:
+    assert Settings().onnx_provider_names == ("CPUExecutionProvider",)
+    given = Settings(onnx_providers=" CUDAExecutionProvider, CPUExecutionProvider,")
+    assert given.onnx_provider_names == ("CUDAExecutionProvider", "CPUExecutionProvider")

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from app.output.figures import FIGURE_NAMES, draw
+from app.output.figures import FIGURES, draw
+from app.output.names import FIGURE_NAMES
 from app.pipeline.results import Analysis, Beat, Borders, RejectedBecause
 from tests.factories import make_analysis
 from tests.unit.output.plain import NOTHING, SECONDS_PER_COLUMN, plain_analysis, plain_beat
@@ -86,6 +87,7 @@ def test_whatever_the_recording_a_figure_is_bounded_and_nothing_is_cut_off(
 
 
 def test_there_are_the_six_figures_of_the_contract() -> None:
+    assert tuple(FIGURES) == FIGURE_NAMES
     assert set(FIGURE_NAMES) == {
         "echocardiogram",
         "segmentation",

@@ -3,6 +3,7 @@ import shutil
 from pathlib import Path
 
 import numpy as np
+import onnxruntime
 import pytest
 
 from app.pipeline.errors import NetworksError
@@ -98,3 +99,21 @@ def test_a_wrong_known_answer_is_noticed(copied: Path) -> None:
     (copied / "manifest.json").write_text(json.dumps(manifest))
     with pytest.raises(NetworksError, match="known answer"):
         check_known_answer(load_networks(copied))
+
+
+def test_a_provider_that_is_not_there_is_named_with_those_that_are(copied: Path) -> None:
+    with pytest.raises(NetworksError, match=r"no NoSuchProvider: .*CPUExecutionProvider"):
+        load_networks(copied, providers=("NoSuchProvider", "CPUExecutionProvider"))
+    with pytest.raises(NetworksError, match=r"needs a provider: .*CPUExecutionProvider"):
+        load_networks(copied, providers=())
+
+
+@pytest.mark.filterwarnings("ignore:Specified provider")
+def test_networks_do_not_run_elsewhere_than_was_asked(
+    copied: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A provider can be built in, and still be left out for want of its driver."""
+    there = ["CUDAExecutionProvider", "CPUExecutionProvider"]
+    monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: there)
+    with pytest.raises(NetworksError, match="CUDAExecutionProvider cannot be used"):
+        load_networks(copied, providers=there)

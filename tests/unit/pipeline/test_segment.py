@@ -5,7 +5,7 @@ import pytest
 from numpy.typing import NDArray
 
 from app.pipeline.networks import Networks
-from app.pipeline.segment import decode, segment
+from app.pipeline.segment import follow, segment
 from models.simulation.recording import SimulatedRecording, simulate_recording
 from tests.unit.pipeline.strips import make_strip
 
@@ -28,7 +28,7 @@ def _curves(columns: int = 900) -> NDArray[np.float64]:
 
 def test_decoding_is_sub_pixel() -> None:
     curves = _curves()
-    rows, near = decode(_shares(curves))
+    rows, near = follow([_shares(curves)])
     assert np.abs(rows - curves).max() < 0.1
     assert near.min() > 0.95
 
@@ -37,7 +37,7 @@ def test_a_hole_is_bridged_and_its_confidence_says_so() -> None:
     curves = _curves()
     share = _shares(curves)
     share[:, :, 300:312] = 1 / 256  # nothing is known here
-    rows, near = decode(share)
+    rows, near = follow([share])
     assert np.abs(rows - curves)[:, 300:312].max() < 8
     assert near[:, 300:312].max() < 0.1
     elsewhere = np.ones(900, bool)
@@ -50,7 +50,7 @@ def test_a_brighter_echo_elsewhere_does_not_make_the_border_jump() -> None:
     share = _shares(curves)
     stray = _shares(np.full_like(curves, 220.0))
     share[:, :, 500:515] = 0.35 * share[:, :, 500:515] + 0.65 * stray[:, :, 500:515]
-    rows, _ = decode(share)
+    rows, _ = follow([share])
     assert np.abs(rows - curves).max() < 1.0
 
 
