@@ -57,6 +57,7 @@ class Renderer:
         self._records = records
         self._metrics = metrics
         self._pending: dict[tuple[str, str], Future[Path | None]] = {}
+        self._drawing: set[tuple[str, str]] = set()
         self._orders: PriorityQueue[tuple[int, int, tuple[str, str]]] = PriorityQueue()
         self._ordered = 0
         self._lock = threading.Lock()
