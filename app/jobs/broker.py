@@ -23,6 +23,14 @@ TROUBLE = (BrokerError, AMQPError, RedisError, MessageNacked, OSError)
 
 _QUORUM: Mapping[str, Any] = {"x-queue-type": "quorum"}
 
+_ANSWER_LIMIT_S = 5.0
+"""How long it may take over anything else: queues that it has to make take a while."""
+
+_AMQP = {
+    "confirm_publish": True,
+    "read_timeout": _ANSWER_LIMIT_S,
+    "write_timeout": _ANSWER_LIMIT_S,
+}
 _REDIS = {"socket_connect_timeout": CONNECT_LIMIT_S, "socket_timeout": 10.0}
 
 _DELIVERIES = 20
@@ -63,7 +71,7 @@ def make_celery(broker_url: str) -> Celery:
         broker_connection_max_retries=None,
         broker_connection_timeout=CONNECT_LIMIT_S,
         broker_heartbeat=20,
-        broker_transport_options={"confirm_publish": True} if amqp else _REDIS,
+        broker_transport_options=_AMQP if amqp else _REDIS,
     )
     return app
 

@@ -91,6 +91,16 @@ class Server:
 
     close = kill
 
+    def freeze(self) -> None:
+        """Let it say nothing more, with its connections open, until `thaw`."""
+        assert self._popen is not None
+        os.killpg(self._popen.pid, signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        """Let it go on."""
+        assert self._popen is not None
+        os.killpg(self._popen.pid, signal.SIGCONT)
+
     def restart(self) -> None:
         self.stop()
         self.start()

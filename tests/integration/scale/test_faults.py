@@ -138,6 +138,22 @@ def test_a_broker_that_is_restarted_loses_nothing(cluster: Cluster, report: Repo
     assert send(b, "with the broker again").status_code == 201
 
 
+def test_a_broker_that_says_nothing_holds_up_no_caller(cluster: Cluster) -> None:
+    a, b = cluster.services
+    ids = [submit(a, "before it froze")]
+    cluster.broker.freeze()
+    try:
+        ids += [submit((a, b)[n % 2], f"frozen {n}") for n in range(4)]
+        with a.client() as client:
+            assert client.delete(f"/v1/analyses/{ids.pop()}").status_code == 204
+            assert client.get("/health/ready").status_code == 503
+            assert client.get("/health/live").status_code == 200
+    finally:
+        cluster.broker.thaw()
+    cluster.gate()
+    assert until_all_ended(b, ids) == ["succeeded"] * len(ids)
+
+
 def test_a_broker_that_lost_all_messages_is_told_again(cluster: Cluster, report: Report) -> None:
     ids = spread(cluster, "purged", 8)
     empty(cluster.broker)
