@@ -12,12 +12,13 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 DEV_STAMP := $(VENV)/.installed-dev
 TRAIN_STAMP := $(VENV)/.installed-train
+SCALE_STAMP := $(VENV)/.installed-scale
 TORCH := torch==2.13.0
 COMPILE := uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes \
 	--no-emit-index-url --no-header --quiet
 
 .DEFAULT_GOAL := help
-.PHONY: help install install-train serve demo test lint hadolint train evaluate bench lock
+.PHONY: help install install-train install-scale serve demo test lint hadolint train evaluate bench lock
 
 help:  ## list what can be made
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 16
@@ -38,6 +39,13 @@ $(TRAIN_STAMP): $(DEV_STAMP) requirements-train.lock
 	@echo "Installing what training needs into $(VENV): $(TORCH) is large"
 	@$(PIP) install --require-hashes -r requirements-train.lock
 	@$(PIP) install $(TORCH)
+	@touch $@
+
+install-scale: $(SCALE_STAMP)  ## add to .venv what API nodes and workers on several machines need
+
+$(SCALE_STAMP): $(DEV_STAMP) requirements-scale.lock
+	@echo "Installing what scaling out needs into $(VENV)"
+	@$(PIP) install --require-hashes -r requirements-scale.lock
 	@touch $@
 
 serve: install  ## run the service on http://127.0.0.1:8000
@@ -71,3 +79,4 @@ lock:  ## pin every dependency anew from pyproject.toml (needs uv)
 	$(COMPILE) --group dev --output-file requirements-dev.lock
 	$(COMPILE) --constraint requirements-dev.lock --output-file requirements.lock
 	$(COMPILE) --constraint requirements-dev.lock --group train --output-file requirements-train.lock
+	$(COMPILE) --constraint requirements-dev.lock --extra scale --output-file requirements-scale.lock

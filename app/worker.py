@@ -10,7 +10,7 @@ from typing import Any
 
 from celery import Celery
 from celery.exceptions import Reject
-from celery.signals import worker_ready, worker_shutting_down
+from celery.signals import setup_logging, worker_ready, worker_shutting_down
 from prometheus_client import start_http_server
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -140,7 +140,6 @@ def _consume(celery: Celery, work: LeasedWork, slots: int) -> None:
     worker = celery.Worker(
         pool="threads",
         concurrency=slots,
-        loglevel="WARNING",
         without_gossip=True,
         without_mingle=True,
         without_heartbeat=True,
@@ -171,17 +170,24 @@ def _work_when_possible(work: LeasedWork) -> None:
 def _draining(work: LeasedWork, grace_s: float) -> Iterator[None]:
     """Say when the worker is ready, and drain it once a signal has asked Celery to end."""
 
+    def keep_ours(**_: Any) -> None:
+        """Take the place of Celery's own way of logging: `app.logs` has set up ours."""
+        for name in ("celery", "kombu", "amqp"):
+            logging.getLogger(name).setLevel(logging.WARNING)
+
     def say_ready(**_: Any) -> None:
         print("Echo2Pheno worker ready", flush=True)
 
     def drain(**_: Any) -> None:
         threading.Thread(target=work.drain, args=(grace_s, NOTICE_S), daemon=True).start()
 
+    setup_logging.connect(keep_ours)
     worker_ready.connect(say_ready)
     worker_shutting_down.connect(drain)
     try:
         yield
     finally:
+        setup_logging.disconnect(keep_ours)
         worker_ready.disconnect(say_ready)
         worker_shutting_down.disconnect(drain)
 

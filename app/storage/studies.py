@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 
 from sqlalchemy import Engine, and_, case, delete, exists, func, insert, select, update
 from sqlalchemy.engine import RowMapping
+from sqlalchemy.exc import IntegrityError
 
 from app.storage.records import new_id
 from app.storage.schema import analyses
@@ -108,6 +109,12 @@ class StudyRecords:
 
     def put(self, study_id: str, entry: NewEntry) -> Entry:
         """Record a file under its name, in the place of what had the name before."""
+        try:
+            return self._put(study_id, entry)
+        except IntegrityError:  # another process has just put the same name
+            return self._put(study_id, entry)
+
+    def _put(self, study_id: str, entry: NewEntry) -> Entry:
         named = (entries.c.study_id == study_id, entries.c.file_name == entry.file_name)
         values = vars(entry) | {"added_at": datetime.now(UTC)}
         with self._engine.begin() as connection:

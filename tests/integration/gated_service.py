@@ -1,4 +1,4 @@
-"""The service, or a worker of it, with a core that waits until a file says ``open``; run by the tests next to it.
+"""The service, or its worker, with a core that waits until a file says ``open``; run by tests.
 
 A recording may say more: ``deaf`` to hear of no end, ``lasts 100 ms``, ``poison`` to kill.
 """

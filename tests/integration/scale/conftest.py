@@ -1,4 +1,4 @@
-"""Services and workers as real processes, around real servers, each started when first asked for."""
+"""Services and workers as real processes, around real servers."""
 
 import contextlib
 import itertools
@@ -107,49 +107,54 @@ class Cluster:
     def data(self) -> Path:
         return self.folder / "data"
 
-    def services(self, n: int = 1, **settings: object) -> list[Node]:
-        """Start services, all at the same time."""
-        return self._start(["serve"] * n, settings)
+    @property
+    def services(self) -> list[Node]:
+        """Those that run."""
+        return [node for node in self.nodes if node.address and node.popen.poll() is None]
 
-    def workers(self, n: int = 1, **settings: object) -> list[Node]:
-        """Start workers."""
-        return self._start(["worker"] * n, settings)
+    @property
+    def workers(self) -> list[Node]:
+        """Those that run."""
+        return [node for node in self.nodes if not node.address and node.popen.poll() is None]
 
-    def all_kinds(self, services: int = 2, workers: int = 3, **settings: object) -> list[Node]:
+    def complete(self, services: int, workers: int) -> None:
+        """Start those that are missing, all at the same time."""
+        missing_services = services - len(self.services)
+        self.start(missing_services, workers - len(self.workers))
+
+    def start(self, services: int = 0, workers: int = 0, **settings: object) -> list[Node]:
         """Start services and workers, all at the same time; the services come first."""
-        return self._start(["serve"] * services + ["worker"] * workers, settings)
+        kinds = ["serve"] * services + ["worker"] * workers
+        mine = {f"ECHO2PHENO_{name.upper()}": str(value) for name, value in settings.items()}
+        began = [self._begin(kind, mine) for kind in kinds]
+        for node in began:
+            assert node.popen.stdout is not None
+            line = node.popen.stdout.readline()
+            ready = READY.fullmatch(line)
+            assert ready, f"{line!r}, {node.log.read_text()[-3000:]}"
+            node.address = ready[1] or ""
+        return began
+
+    def _begin(self, kind: str, settings: Mapping[str, str]) -> Node:
+        log = self.folder / f"{kind}-{next(self._numbers)}.log"
+        command = [sys.executable, "-m", "tests.integration.gated_service", kind]
+        with log.open("w") as stderr:
+            popen = subprocess.Popen(
+                [*(OBEYING if os.geteuid() == 0 else ()), *command],
+                cwd=ROOT,
+                env={**self.environment, **settings},
+                stdout=subprocess.PIPE,
+                stderr=stderr,
+                text=True,
+            )
+        self.nodes.append(Node(popen, "", log))
+        return self.nodes[-1]
 
     def gate(self, state: str = "open") -> None:
         """Let analyses end, or have them wait with ``closed``."""
         part = self.folder / "gate.part"
         part.write_text(state)
         part.replace(self.folder / "gate")
-
-    def _start(self, kinds: Sequence[str], settings: Mapping[str, object]) -> list[Node]:
-        mine = {f"ECHO2PHENO_{name.upper()}": str(value) for name, value in settings.items()}
-        began: list[tuple[subprocess.Popen[str], Path]] = []
-        for kind in kinds:
-            log = self.folder / f"{kind}-{next(self._numbers)}.log"
-            command = [sys.executable, "-m", "tests.integration.gated_service", kind]
-            with log.open("w") as stderr:
-                popen = subprocess.Popen(
-                    [*(OBEYING if os.geteuid() == 0 else ()), *command],
-                    cwd=ROOT,
-                    env={**self.environment, **mine},
-                    stdout=subprocess.PIPE,
-                    stderr=stderr,
-                    text=True,
-                )
-            began.append((popen, log))
-            self.nodes.append(Node(popen, "", log))
-        started = self.nodes[-len(kinds) :]
-        for node in started:
-            assert node.popen.stdout is not None
-            line = node.popen.stdout.readline()
-            ready = READY.fullmatch(line)
-            assert ready, f"{line!r}, {node.log.read_text()[-3000:]}"
-            node.address = ready[1] or ""
-        return started
 
     def close(self) -> None:
         for node in self.nodes:
@@ -160,33 +165,33 @@ class Cluster:
             node.popen.stdout.close()
 
 
-@pytest.fixture
-def make_cluster(
-    servers: Callable[[type[Server]], Any], tmp_path: Path
-) -> Iterator[Callable[..., Cluster]]:
-    """Put a cluster together, around RabbitMQ unless another broker is named."""
+MakeCluster = Callable[..., Cluster]
+
+
+@pytest.fixture(scope="session")
+def make_cluster(servers: Callable[[type[Server]], Any]) -> Iterator[MakeCluster]:
+    """Put a cluster without processes together, around RabbitMQ unless another broker is named."""
     with contextlib.ExitStack() as ends:
 
         def make(broker: type[Server] = RabbitMQ, **settings: object) -> Cluster:
+            folder = Path(ends.enter_context(tempfile.TemporaryDirectory()))
             database, messages = servers(PostgreSQL), servers(broker)
-            name = f"test_{uuid4().hex[:12]}"
-            url = database.create(name)
-            ends.callback(database.drop, name)
             empty(messages)
-            (tmp_path / "broker").write_text(messages.url + "\n")
+            (folder / "broker").write_text(messages.url + "\n")
             environment = {k: v for k, v in os.environ.items() if not k.startswith("ECHO2PHENO_")}
             environment |= {
                 "ECHO2PHENO_QUEUE": "celery",
-                "ECHO2PHENO_DATABASE_URL": url,
-                "ECHO2PHENO_BROKER_URL_FILE": str(tmp_path / "broker"),
-                "ECHO2PHENO_DATA_DIR": str(tmp_path / "data"),
+                "ECHO2PHENO_DATABASE_URL": database.create(f"test_{uuid4().hex[:12]}"),
+                "ECHO2PHENO_BROKER_URL_FILE": str(folder / "broker"),
+                "ECHO2PHENO_DATA_DIR": str(folder / "data"),
                 "ECHO2PHENO_PORT": "0",
                 "ECHO2PHENO_WORKERS": "1",
                 "ECHO2PHENO_LEASE_S": str(LEASE_S),
-                "ECHO2PHENO_TEST_GATE": str(tmp_path / "gate"),
+                "ECHO2PHENO_MAX_ATTEMPTS": "3",
+                "ECHO2PHENO_TEST_GATE": str(folder / "gate"),
             }
             environment |= {f"ECHO2PHENO_{k.upper()}": str(v) for k, v in settings.items()}
-            made = Cluster(tmp_path, database, messages, environment)
+            made = Cluster(folder, database, messages, environment)
             made.gate("closed")
             ends.callback(made.close)
             return made
@@ -194,9 +199,29 @@ def make_cluster(
         yield make
 
 
-@pytest.fixture
-def cluster(make_cluster: Callable[..., Cluster]) -> Cluster:
+@pytest.fixture(scope="session")
+def shared_cluster(make_cluster: MakeCluster) -> Cluster:
+    """Two services and three workers of a slot each, for all tests: they take long to start."""
     return make_cluster()
+
+
+@pytest.fixture
+def cluster(shared_cluster: Cluster) -> Iterator[Cluster]:
+    """The shared cluster, complete, with nothing to do; its analyses wait at the gate."""
+    shared_cluster.complete(2, 3)
+    shared_cluster.gate("closed")
+    yield shared_cluster
+    shared_cluster.gate()
+    shared_cluster.complete(2, 3)
+    (a, *_) = shared_cluster.services
+    with a.client() as client:
+        until(lambda: _nothing_to_do(client))
+
+
+def _nothing_to_do(client: httpx.Client) -> bool:
+    page = client.get("/metrics").text
+    waiting = re.findall(r"^echo2pheno_analyses_(?:queued|running) (\S+)$", page, re.MULTILINE)
+    return waiting == ["0.0", "0.0"]
 
 
 def empty(broker: Any) -> None:
@@ -241,22 +266,26 @@ def submit(node: Node, content: str) -> str:
     return str(answer.json()["id"])
 
 
-def look(node: Node, id: str) -> dict[str, Any]:
+def look_at_all(node: Node, ids: Sequence[str]) -> list[dict[str, Any]]:
+    """Look at analyses, which are all there."""
     with node.client() as client:
-        answer = client.get(f"/v1/analyses/{id}")
-    assert answer.status_code == 200, answer.text
-    return dict(answer.json())
+        answers = [client.get(f"/v1/analyses/{id}") for id in ids]
+    assert {answer.status_code for answer in answers} <= {200}, [a.text for a in answers]
+    return [answer.json() for answer in answers]
+
+
+def look(node: Node, id: str) -> dict[str, Any]:
+    return look_at_all(node, [id])[0]
 
 
 def status(node: Node, id: str) -> str:
-    return str(look(node, id)["status"])
+    return statuses(node, [id])[0]
 
 
 def statuses(node: Node, ids: Sequence[str]) -> list[str]:
-    return [status(node, id) for id in ids]
+    return [str(found["status"]) for found in look_at_all(node, ids)]
 
 
 def until_all_ended(node: Node, ids: Sequence[str], limit_s: float = WAIT_S) -> list[str]:
     """Wait until analyses have ended, and give how."""
-    until(lambda: set(statuses(node, ids)) <= FINAL, limit_s)
-    return statuses(node, ids)
+    return until(lambda: set(ends := statuses(node, ids)) <= FINAL and ends, limit_s)
