@@ -8,6 +8,7 @@ import signal
 import socket
 import sys
 from collections.abc import Iterator
+from importlib import import_module
 from ipaddress import ip_address
 
 import uvicorn
@@ -110,6 +111,8 @@ def serve(settings: Settings) -> int:
             read_keys(settings.keys_file)
         networks = configured_networks(settings)
         require_convention(networks, settings.border_convention)
+        if settings.queue == "celery":
+            import_module("app.scale")  # which needs packages of its own
         files = open_files(settings)
         open_records(settings, files).close()  # made, or brought to this version
     except (KeysError, NetworksError, StoreInUseError, NewerStoreError) as error:

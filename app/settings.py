@@ -278,6 +278,14 @@ class Settings(BaseSettings):
     def _read_empty_as_unset(cls, value: object) -> object:
         return None if value == "" else value
 
+    @field_validator("broker_url")
+    @classmethod
+    def _check_broker(cls, url: SecretStr | None) -> SecretStr | None:
+        kinds = ("amqp://", "amqps://", "redis://", "rediss://")
+        if url is not None and not url.get_secret_value().startswith(kinds):
+            raise ValueError(f"it begins with one of {', '.join(kinds)}")  # and is a secret
+        return url
+
     @field_validator("log_level", mode="before")
     @classmethod
     def _read_log_level(cls, value: object) -> object:

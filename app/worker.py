@@ -89,6 +89,8 @@ def run(
         records = parts.open_records(settings, files)
     except SQLAlchemyError as error:
         return _refuse(parts.unusable_database(error))
+    except ModuleNotFoundError as error:
+        return _refuse(parts.missing_package(error))
     except NewerStoreError as error:
         return _refuse(str(error))
     except OSError as error:

@@ -1,5 +1,7 @@
 """Settings are read once, checked, and described."""
 
+from pathlib import Path
+
 import pytest
 from pydantic import ValidationError
 
@@ -113,3 +115,43 @@ def test_providers_stand_between_commas() -> None:
     assert Settings().onnx_provider_names == ("CPUExecutionProvider",)
     given = Settings(onnx_providers=" CUDAExecutionProvider, CPUExecutionProvider,")
     assert given.onnx_provider_names == ("CUDAExecutionProvider", "CPUExecutionProvider")
+
+
+def test_addresses_with_passwords_may_lie_in_files_and_are_shown_nowhere(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    addresses = {
+        "BROKER_URL": "amqp://me:CANARY@broker:5672//",
+        "DATABASE_URL": "postgresql+psycopg://me:CANARY@database/records",
+    }
+    monkeypatch.setenv("ECHO2PHENO_QUEUE", "celery")
+    for name, address in addresses.items():
+        path = tmp_path / name
+        path.write_text(f"{address}\n")
+        monkeypatch.setenv(f"ECHO2PHENO_{name}_FILE", str(path))
+    settings = Settings()
+    assert settings.broker_url is not None
+    assert settings.database_url is not None
+    read = [settings.broker_url.get_secret_value(), settings.database_url.get_secret_value()]
+    assert read == list(addresses.values())
+    assert "CANARY" not in f"{settings} {settings!r} {settings.model_dump_json()}"
+
+
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [
+        ({"QUEUE": "celery"}, "needs a broker_url and a database_url"),
+        ({"BROKER_URL": "http://me:CANARY@broker"}, "begins with one of"),
+        ({"BROKER_URL_FILE": "/nowhere/at/all"}, "broker_url_file names cannot be read"),
+    ],
+)
+def test_a_cluster_that_cannot_be_is_refused_without_a_secret(
+    monkeypatch: pytest.MonkeyPatch, given: dict[str, str], says: str
+) -> None:
+    for name, value in given.items():
+        monkeypatch.setenv(f"ECHO2PHENO_{name}", value)
+    with pytest.raises(ValidationError) as refusal:
+        Settings()
+    messages = [error["msg"] for error in refusal.value.errors()]  # what the command line prints
+    assert says in messages[0]
+    assert "CANARY" not in str(messages)
