@@ -154,8 +154,10 @@ class Renderer:
             _, _, key = self._orders.get()
             if self._stopped.is_set():
                 return
-            with self._lock:
-                wanted = key in self._pending
+            with self._lock:  # ordered twice, it is drawn by one thread alone
+                wanted = key in self._pending and key not in self._drawing
+                if wanted:
+                    self._drawing.add(key)
             if wanted:
                 path, refusal = None, None
                 try:
@@ -163,6 +165,7 @@ class Renderer:
                 except (StorageFullError, VolumeUnavailableError) as error:
                     refusal = error
                 with self._lock:
+                    self._drawing.remove(key)
                     order = self._pending.pop(key, None)
                 if order is not None and refusal is not None:
                     order.set_exception(refusal)

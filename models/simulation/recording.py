@@ -11,6 +11,7 @@ from models.simulation import artefacts
 from models.simulation.anatomy import Anatomy, draw_anatomy, draw_motion, extremes
 from models.simulation.convention import ReadBorders, read_borders
 from models.simulation.texture import echo_amplitude
+from models.simulation.tissue import tissue_amplitude
 
 Acquisition = Literal["mixed", "good"]
 
@@ -104,8 +105,11 @@ def simulate_recording(
     lost = episode(trouble, 0.05, 1.2)  # contact lost
     noisiest = 0.4 if good else (0.6 if kind < 0.45 else 0.7 if kind < 0.85 else 1.2)
     noise_level = float(np.exp(rng.uniform(np.log(0.04), np.log(noisiest))))
-    amplitude = echo_amplitude(rng, anatomy, motion, rows, seconds_per_column, away, noise_level)
+    amplitude = echo_amplitude(rng, anatomy, motion, rows, seconds_per_column, noise_level)
     artefacts.add_intracavity_echoes(rng, amplitude, motion, mm_per_row)
+    if away.any():
+        beside = tissue_amplitude(rng.spawn(1)[0], anatomy, motion, rows, seconds_per_column)
+        amplitude += (beside - amplitude) * away
     amplitude = amplitude * artefacts.shadow(rng, rows, columns, seconds_per_column)
     contact = 1 - lost * rng.uniform(0.6, 1.0)
     posterior = 1 - episode(trouble, 0.1, 1.5) * rng.uniform(0.5, 1.0)

@@ -63,7 +63,7 @@ def material_depth(motion: Motion, depth_mm: float, rows: int) -> tuple[Image, l
     return depth.astype(np.float32), knots
 
 
-def _look_up(table: Image, depth: Image, first_mm: float) -> Image:
+def look_up(table: Image, depth: Image, first_mm: float) -> Image:
     """Sample ``table`` (material rows, columns) at material ``depth`` in every column, linearly."""
     at = np.clip((depth - first_mm) / MATERIAL_STEP_MM, 0, table.shape[0] - 1.001)
     whole = at.astype(np.int32)
@@ -187,15 +187,12 @@ def echo_amplitude(
     motion: Motion,
     rows: int,
     seconds_per_column: float,
-    lumen_fill: NDArray[np.float32],
     noise_level: float,
 ) -> Image:
     """Noise-free echo amplitude of the moving tissue, 1 in ordinary tissue.
 
     Parameters
     ----------
-    lumen_fill : ndarray of float32, shape (columns,)
-        0 where the ventricle is in the line of sight, 1 where only tissue is.
     noise_level : float
         Amplitude of the receiver noise that will be added.
 
@@ -232,13 +229,7 @@ def echo_amplitude(
     anterior = 1 - _edge(material, 0.5 * (upper + lower), 0.2)
     texture += posterior[:, None] * _fading(rng, motion, ms, rng.uniform(0, 1.5))[None, :]
     texture += anterior[:, None] * _fading(rng, motion, ms, rng.uniform(0, 1.2))[None, :]
-    if lumen_fill.any():
-        inside = _edge(material, upper, 0.15) * (1 - _edge(material, lower, 0.15))
-        # as bright as the walls, however dark the lumen was: no ventricle may show through
-        tissue = np.where(inside > 0.5, rng.uniform(-1.0, 0.5) - profile, 0)
-        tissue = gaussian_filter1d(tissue, 3).astype(np.float32)
-        texture += tissue[:, None] * lumen_fill[None, :]
-    amplitude = _look_up(np.exp(np.clip(texture, -7, 4)).astype(np.float32), depth, first)
+    amplitude = look_up(np.exp(np.clip(texture, -7, 4)).astype(np.float32), depth, first)
     return np.asarray(gaussian_filter1d(amplitude, 0.6, axis=0), np.float32)
 
 

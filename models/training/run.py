@@ -43,6 +43,7 @@ def main() -> None:
     cli.add_argument("--out", type=Path, default=MODELS)
     cli.add_argument("--version", required=True)
     cli.add_argument("--recordings", type=int, default=6000)
+    cli.add_argument("--first-seed", type=int, default=0, help="of the recordings to learn from")
     cli.add_argument("--segmenter-steps", type=int, default=7000)
     cli.add_argument("--classifier-steps", type=int, default=4000)
     cli.add_argument("--choice-recordings", type=int, default=80)
@@ -54,7 +55,7 @@ def main() -> None:
     args = cli.parse_args()
 
     data = args.work / "data"
-    write_shards(data, 0, args.recordings, os.cpu_count() or 1)
+    write_shards(data, args.first_seed, args.recordings, os.cpu_count() or 1)
     compared: dict[str, dict[str, Any]] = {}
     for seed in args.seeds:
         how = {

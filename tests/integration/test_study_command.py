@@ -62,6 +62,8 @@ def running(folder: Path, *arguments: object, out: Path) -> Iterator[subprocess.
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
+        # in the background of a shell SIGINT is ignored, and children inherit that
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     try:
         yield popen
