@@ -27,16 +27,18 @@ def _serve(arguments: argparse.Namespace) -> int:
 
 
 def _worker(_: argparse.Namespace) -> int:
+    from app.memory import take_little_memory
+
+    take_little_memory()  # before there are threads
     from app.settings import Settings
 
     settings = Settings()
     try:
         from app.worker import work
     except ModuleNotFoundError as error:
-        from app.parts import missing_package
+        from app.parts import missing_package, refuse_start
 
-        print(f"Echo2Pheno cannot start: {missing_package(error)}", file=sys.stderr)
-        return 1
+        return refuse_start(missing_package(error))
     return work(settings)
 
 

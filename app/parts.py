@@ -1,6 +1,6 @@
 """The parts that a service and a worker have in common, put together alike."""
 
-from collections.abc import Callable
+import sys
 from functools import partial
 
 from sqlalchemy.exc import SQLAlchemyError
@@ -12,8 +12,6 @@ from app.pipeline.networks import Networks
 from app.settings import Settings
 from app.storage.files import Files
 from app.storage.records import Records
-
-OpenFiles = Callable[[Settings], Files]
 
 
 def open_files(settings: Settings) -> Files:
@@ -42,6 +40,12 @@ def open_records(settings: Settings, files: Files) -> Records:
     if settings.database_url is None:
         return Records.in_file(files.records_path)
     return Records(settings.database_url.get_secret_value())
+
+
+def refuse_start(reason: str) -> int:
+    """Say why a service or a worker cannot start, and give the status to exit with."""
+    print(f"Echo2Pheno cannot start: {reason}", file=sys.stderr)
+    return 1
 
 
 def unusable_database(error: SQLAlchemyError) -> str:

@@ -20,7 +20,7 @@ from app.keys import KeysError, read_keys
 from app.logs import configure_logging
 from app.main import create_app
 from app.networks import configured_networks
-from app.parts import missing_package, open_files, open_records, unusable_database
+from app.parts import missing_package, open_files, open_records, refuse_start, unusable_database
 from app.pipeline.errors import NetworksError
 from app.pipeline.networks import require_convention
 from app.protocol import Protocol
@@ -102,7 +102,7 @@ def serve(settings: Settings) -> int:
     """
     configure_logging(settings.log_level)
     if settings.keys_file is None and not settings.allow_anonymous and not _is_loopback(settings):
-        return _refuse(
+        return refuse_start(
             f"anybody on the network could use it at {settings.host}. Set ECHO2PHENO_KEYS_FILE "
             "(`python -m app keys add NAME` makes a key), or ECHO2PHENO_ALLOW_ANONYMOUS=true."
         )
@@ -116,14 +116,14 @@ def serve(settings: Settings) -> int:
         files = open_files(settings)
         open_records(settings, files).close()  # made, or brought to this version
     except (KeysError, NetworksError, StoreInUseError, NewerStoreError) as error:
-        return _refuse(str(error))
+        return refuse_start(str(error))
     except OSError as error:
         reason = error.strerror or "unknown reason"
-        return _refuse(f"the data folder {settings.data_dir} cannot be used ({reason}).")
+        return refuse_start(f"the data folder {settings.data_dir} cannot be used ({reason}).")
     except SQLAlchemyError as error:
-        return _refuse(unusable_database(error))
+        return refuse_start(unusable_database(error))
     except ModuleNotFoundError as error:
-        return _refuse(missing_package(error))
+        return refuse_start(missing_package(error))
     app = create_app(settings, load=lambda _: networks, open_files=lambda _: files)
     return run(app, settings)
 
@@ -135,11 +135,6 @@ def _is_loopback(settings: Settings) -> bool:
     except OSError:
         return False
     return bool(found) and all(ip_address(str(at[4][0])).is_loopback for at in found)
-
-
-def _refuse(reason: str) -> int:
-    print(f"Echo2Pheno cannot start: {reason}", file=sys.stderr)
-    return 1
 
 
 def run(app: FastAPI, settings: Settings) -> int:

@@ -2,7 +2,6 @@
 
 import contextlib
 import logging
-import sys
 import threading
 from collections.abc import Iterator
 from time import monotonic
@@ -19,7 +18,7 @@ from app.jobs.broker import TASK
 from app.jobs.leased import LeasedWork
 from app.jobs.queue import NOTICE_S
 from app.jobs.render import Draw, Renderer
-from app.jobs.runner import DATABASE_AWAY, Analyse
+from app.jobs.runner import Analyse
 from app.jobs.sweeper import Sweeper
 from app.logs import configure_logging
 from app.metrics import Metrics
@@ -31,7 +30,7 @@ from app.pipeline.errors import NetworksError
 from app.pipeline.networks import Networks, require_convention
 from app.scale import new_holder, open_scale
 from app.settings import Settings
-from app.storage.errors import StorageFullError
+from app.storage.errors import DATABASE_AWAY, StorageFullError
 from app.storage.upgrade import NewerStoreError
 
 logger = logging.getLogger(__name__)
@@ -52,12 +51,14 @@ def work(settings: Settings) -> int:
     """
     configure_logging(settings.log_level)
     if settings.queue != "celery":
-        return _refuse("workers are for ECHO2PHENO_QUEUE=celery; `serve` needs none otherwise.")
+        return parts.refuse_start(
+            "workers are for ECHO2PHENO_QUEUE=celery; `serve` needs none otherwise."
+        )
     try:
         networks = configured_networks(settings)
         require_convention(networks, settings.border_convention)
     except NetworksError as error:
-        return _refuse(str(error))
+        return parts.refuse_start(str(error))
     return run(settings, networks)
 
 
@@ -88,14 +89,14 @@ def run(
         files = parts.open_files(settings)
         records = parts.open_records(settings, files)
     except SQLAlchemyError as error:
-        return _refuse(parts.unusable_database(error))
+        return parts.refuse_start(parts.unusable_database(error))
     except ModuleNotFoundError as error:
-        return _refuse(parts.missing_package(error))
+        return parts.refuse_start(parts.missing_package(error))
     except NewerStoreError as error:
-        return _refuse(str(error))
+        return parts.refuse_start(str(error))
     except OSError as error:
         reason = error.strerror or "unknown reason"
-        return _refuse(f"the data folder {settings.data_dir} cannot be used ({reason}).")
+        return parts.refuse_start(f"the data folder {settings.data_dir} cannot be used ({reason}).")
     drawers = Drawers(min(DRAWERS, settings.cores))
     renderer = Renderer(
         draw or drawers.draw, FIGURE_NAMES, files, records, metrics, at_once=drawers.count
@@ -197,8 +198,3 @@ def _draining(work: LeasedWork, grace_s: float) -> Iterator[None]:
 def _sweep(sweeper: Sweeper, stopped: threading.Event) -> None:
     while not stopped.wait(sweeper.every_s):
         sweeper.sweep()
-
-
-def _refuse(reason: str) -> int:
-    print(f"Echo2Pheno cannot start: {reason}", file=sys.stderr)
-    return 1

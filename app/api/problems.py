@@ -9,8 +9,6 @@ from typing import Any
 from fastapi import Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
-from sqlalchemy.exc import InterfaceError, OperationalError
-from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.routing import Match
@@ -18,7 +16,12 @@ from starlette.routing import Match
 from app.jobs.intake import QueueFullError
 from app.logs import request_id
 from app.pipeline.errors import RecordingError
-from app.storage.errors import KeyReusedError, StorageFullError, VolumeUnavailableError
+from app.storage.errors import (
+    DATABASE_AWAY,
+    KeyReusedError,
+    StorageFullError,
+    VolumeUnavailableError,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -231,9 +234,7 @@ HANDLERS = {
     QueueFullError: on_queue_full,
     StorageFullError: on_storage_full,
     VolumeUnavailableError: on_volume_unavailable,
-    OperationalError: on_database_unavailable,
-    InterfaceError: on_database_unavailable,
-    PoolTimeoutError: on_database_unavailable,
+    **dict.fromkeys(DATABASE_AWAY, on_database_unavailable),
     RequestValidationError: on_validation_error,
     HTTPException: on_http_exception,
     ClientDisconnect: on_disconnect,

@@ -49,7 +49,7 @@ def make_celery(broker_url: str) -> Celery:
         As Celery has it: ``amqp://…``, ``redis://…``.
     """
     app = Celery("echo2pheno", broker=broker_url, set_as_current=False)
-    amqp = broker_url.startswith(("amqp", "pyamqp"))
+    amqp = broker_url.startswith("amqp")
     app.conf.update(
         task_queues=_queues(amqp=amqp),
         task_default_queue=BULK,

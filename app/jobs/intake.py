@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 from sqlalchemy.exc import SQLAlchemyError
 
+from app.jobs.leftovers import given_up, tidy
 from app.jobs.queue import JobQueue
 from app.jobs.render import Renderer
 from app.metrics import Metrics
@@ -324,15 +325,10 @@ class Intake:
         for record in self.records.with_status("running"):
             self.records.requeue(record.id, counts=True)
         queued = [record for record in self.records.with_status("queued") if self._again(record)]
-        done = self.records.with_status("succeeded")
-        kept = [*done, *self.records.with_status("failed")] if self.keep_uploads else []
-        self.files.tidy(
-            uploads={record.id for record in [*queued, *kept]},
-            results={record.id for record in done},
-        )
+        tidy(self.records, self.files, keep_uploads=self.keep_uploads)
         for record in sorted(queued, key=lambda record: record.attempts):
             self._submit_again(record)
-        for record in done:
+        for record in self.records.with_status("succeeded"):
             if record.figures and (record.render_attempts or 0) < self.max_attempts:
                 self.renderer.draw_ahead(record.id)
         if queued:
@@ -368,12 +364,7 @@ class Intake:
         there = self.files.has_upload(record.id, record.sha256)
         if record.attempts < self.max_attempts and there:
             return True
-        self.records.fail(
-            record.id,
-            "internal_error",
-            f"The service stopped {record.attempts} times during this analysis, which is not "
-            "started again. Send the file once more if you want to try.",
-        )
+        self.records.fail(record.id, *given_up(record))
         return False
 
     def _existing(self, fingerprint: str) -> Record | None:

@@ -9,9 +9,6 @@ from pathlib import Path
 from time import monotonic, perf_counter, sleep
 from typing import Any, TypeVar
 
-from sqlalchemy.exc import InterfaceError, OperationalError
-from sqlalchemy.exc import TimeoutError as PoolTimeoutError
-
 from app.jobs.queue import Control, Outcome, Progress
 from app.jobs.render import Renderer
 from app.metrics import Metrics
@@ -20,7 +17,12 @@ from app.pipeline.analysis import Stage
 from app.pipeline.errors import AnalysisCancelled, AnalysisTimedOut, RecordingError
 from app.pipeline.halt import Halt
 from app.pipeline.results import Analysis
-from app.storage.errors import StaleUploadError, StorageFullError, VolumeUnavailableError
+from app.storage.errors import (
+    DATABASE_AWAY,
+    StaleUploadError,
+    StorageFullError,
+    VolumeUnavailableError,
+)
 from app.storage.files import Files
 from app.storage.records import Records
 from app.storage.schema import Record, Status
@@ -35,9 +37,6 @@ Analyse = Callable[..., Analysis]
 """``app.pipeline.analysis.analyse`` with all but the file and what was asked of it bound."""
 
 Done = TypeVar("Done")
-
-DATABASE_AWAY = (OperationalError, InterfaceError, PoolTimeoutError)
-"""What is raised where a database does not answer, and may do so later."""
 
 BEATS, SUMMARY, TRACE = "beats.csv", "summary.csv", "trace.csv"
 PUBLISHED_ALL, PUBLISHED_STATS = "published_all.csv", "published_stats.csv"

@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 from time import monotonic
 
 from app.jobs.celery_queue import NO_WORKER, SEEN_WITHIN_S, CeleryQueue
+from app.jobs.leftovers import given_up, tidy
 from app.jobs.queue import QueueUnavailableError
 from app.metrics import Metrics
 from app.storage.files import Files
@@ -75,11 +76,7 @@ class Sweeper:
                 self.metrics.count_dead_letter()
 
     def _give_up(self, record: Record) -> bool:
-        detail = (
-            f"The service stopped {record.attempts} times during this analysis, which is not "
-            "started again. Send the file once more if you want to try."
-        )
-        failed = self.leases.fail_expired(record.id, "internal_error", detail)
+        failed = self.leases.fail_expired(record.id, *given_up(record))
         if failed is None:
             return False
         logger.error("an analysis was given up", extra={"analysis_id": record.id})
@@ -124,12 +121,3 @@ class Sweeper:
             return
         self._tidied_at = monotonic()
         tidy(self.records, self.files, keep_uploads=self.keep_uploads)
-
-
-def tidy(records: Records, files: Files, *, keep_uploads: bool) -> None:
-    """Delete the files that no record refers to."""
-    unfinished = [record.id for record in records.with_status("queued", "running")]
-    done = [record.id for record in records.with_status("succeeded")]
-    failed = [record.id for record in records.with_status("failed")] if keep_uploads else []
-    kept = [*done, *failed] if keep_uploads else []
-    files.tidy(uploads={*unfinished, *kept}, results=set(done))

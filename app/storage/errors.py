@@ -4,6 +4,11 @@ import errno
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from sqlalchemy import exc
+
+DATABASE_AWAY = (exc.InterfaceError, exc.OperationalError, exc.TimeoutError)
+"""What is raised where a database does not answer or is too busy, and may do so later."""
+
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 _GONE_FOR_A_WHILE = frozenset(
     getattr(errno, name)
