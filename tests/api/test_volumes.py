@@ -5,7 +5,7 @@ import io
 import os
 import threading
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from functools import partial
 from pathlib import Path
@@ -32,12 +32,10 @@ ServeOn = Callable[..., AbstractAsyncContextManager[httpx.AsyncClient]]
 
 
 @pytest.fixture
-def store() -> Iterator[dict[str, Any]]:
-    """Objects of fsspec's object store in memory, by path."""
-    there = fsspec.filesystem("memory")
-    yield there.store
-    there.store.clear()
-    there.pseudo_dirs[:] = [""]
+def store(memory: fsspec.AbstractFileSystem) -> dict[str, Any]:
+    """Objects of the object store, by path."""
+    there: dict[str, Any] = memory.store
+    return there
 
 
 @pytest.fixture(

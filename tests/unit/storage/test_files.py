@@ -25,15 +25,6 @@ PLACE = f"uploads/{SHA256[:2]}/{SHA256}"
 Open = Callable[[], Files]
 
 
-@pytest.fixture
-def memory() -> Iterator[fsspec.AbstractFileSystem]:
-    """fsspec's own object store, which all of this process shares."""
-    there = fsspec.filesystem("memory")
-    yield there
-    there.store.clear()
-    there.pseudo_dirs[:] = [""]
-
-
 def open_alone(folder: Path) -> Files:
     return Files(folder / "data")
 
