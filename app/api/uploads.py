@@ -3,7 +3,8 @@
 import asyncio
 import hashlib
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
 from typing import BinaryIO, Protocol
 
 from anyio import CancelScope, Semaphore, WouldBlock, to_thread
@@ -18,6 +19,9 @@ from app.storage.files import Files
 
 BLOCK_BYTES = 2**20
 """How much is handed to a thread at once, to be written and hashed off the event loop."""
+
+BEHIND_BYTES = 2**21
+"""How much may have arrived that a thread has not taken yet."""
 
 DICOM, FORM, ZIP = "application/dicom", "multipart/form-data", "application/zip"
 
@@ -200,20 +204,23 @@ async def receive(
 async def _arriving(
     request: Request, media_type: str, files: Files, limit: int, fields: Mapping[str, int]
 ) -> AsyncIterator[tuple[Upload, list[tuple[str, str]]]]:
+    # all that touches the disk in threads: while the disk is busy, even opening a file may take
     part = await to_thread.run_sync(files.new_upload)
+    stream = None
     try:
-        with part.open("wb") as stream:
-            sink = Sink(stream, limit)
-            form = _form_reader(request, sink, fields) if media_type == FORM else None
-            await _feed(request, form or RawReader(sink))
-            await to_thread.run_sync(_flush, stream)
+        stream = await to_thread.run_sync(_open, part)
+        sink = Sink(stream, limit)
+        form = _form_reader(request, sink, fields) if media_type == FORM else None
+        await _feed(request, form or RawReader(sink))
+        await to_thread.run_sync(_close, stream)
         name = form.file_name if form else None
         yield (
             Upload(path=part, size_bytes=sink.size, sha256=sink.sha256, file_name=name),
             form.fields if form else [],
         )
     finally:
-        part.unlink(missing_ok=True)
+        with CancelScope(shield=True):
+            await to_thread.run_sync(_discard, part, stream)
 
 
 async def _feed(request: Request, reader: Reader) -> None:
@@ -225,7 +232,8 @@ async def _feed(request: Request, reader: Reader) -> None:
         async for chunk in request.stream():
             block.append(chunk)
             size += len(chunk)
-            if size >= BLOCK_BYTES:
+            taken = taking is None or taking.done()
+            if size >= (BLOCK_BYTES if taken else BEHIND_BYTES):
                 if taking is not None:
                     await taking
                 taking = asyncio.create_task(to_thread.run_sync(_take, reader, block))
@@ -252,6 +260,19 @@ def _form_reader(request: Request, sink: Sink, fields: Mapping[str, int]) -> For
     return FormReader(boundary, sink.write, fields)
 
 
-def _flush(stream: BinaryIO) -> None:
+def _open(part: Path) -> BinaryIO:
     with volume_trouble_noticed():
-        stream.flush()
+        return part.open("wb")
+
+
+def _close(stream: BinaryIO) -> None:
+    with volume_trouble_noticed():
+        stream.close()
+
+
+def _discard(part: Path, stream: BinaryIO | None) -> None:
+    """Delete what nobody took, and close it: what could not be written is wanted no more."""
+    with suppress(OSError):
+        if stream is not None:
+            stream.close()
+    part.unlink(missing_ok=True)

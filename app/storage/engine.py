@@ -1,6 +1,7 @@
 """Connections to the database: how SQLite is set up, and a full disk told from other errors."""
 
 import sqlite3
+from functools import partial
 from typing import Any
 
 from sqlalchemy import URL, Engine, ExceptionContext, create_engine, event, make_url
@@ -12,17 +13,20 @@ _SQLITE_FULL = (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_SHMSIZE)
 _POSTGRESQL_FULL = "53100"
 
 
-def open_engine(url: str) -> Engine:
+def open_engine(url: str, *, at_once: bool = True) -> Engine:
     """Make an engine whose statements raise `StorageFullError` where there is no room left.
 
     Parameters
     ----------
     url : str
         SQLAlchemy address of the database.
+    at_once : bool
+        Whether what is committed survives a power cut at once. Otherwise SQLite has it survive
+        what comes later and does; after a power cut all of it is there up to some moment.
     """
     engine = create_engine(url, **_options(make_url(url)))
     if engine.dialect.name == "sqlite":
-        event.listen(engine, "connect", _prepare_sqlite)
+        event.listen(engine, "connect", partial(_prepare_sqlite, at_once))
     event.listen(engine, "handle_error", _notice_full_disk)
     return engine
 
@@ -55,10 +59,10 @@ def _notice_full_disk(context: ExceptionContext) -> None:
         raise StorageFullError from cause
 
 
-def _prepare_sqlite(connection: Any, _: Any) -> None:
+def _prepare_sqlite(at_once: bool, connection: Any, _: Any) -> None:
     cursor = connection.cursor()
     cursor.execute("PRAGMA journal_mode=WAL")  # readers do not wait for the writer
-    cursor.execute("PRAGMA synchronous=FULL")  # what is acknowledged survives a power cut
+    cursor.execute(f"PRAGMA synchronous={'FULL' if at_once else 'NORMAL'}")
     cursor.execute("PRAGMA busy_timeout=30000")
     cursor.execute("PRAGMA secure_delete=ON")  # the name of a file goes with its record
     cursor.close()

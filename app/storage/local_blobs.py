@@ -9,6 +9,7 @@ import os
 import shutil
 import stat
 import tempfile
+import threading
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -131,7 +132,7 @@ class LocalBlobs:
             finally:
                 shutil.rmtree(doomed, ignore_errors=True)
         else:
-            path.unlink(missing_ok=True)
+            _unlink(path)
         for parent in path.parents:
             if parent.parent in (self._root, parent):
                 return
@@ -183,6 +184,18 @@ def _is(kind: Callable[[int], bool], path: Path) -> bool:
         return kind(path.stat().st_mode)
     except (FileNotFoundError, NotADirectoryError):
         return False
+
+
+def _unlink(path: Path) -> None:
+    """Delete a file at once, and have its blocks given back beside: of a large one that takes."""
+    try:
+        handle = os.open(path, os.O_RDONLY)
+    except FileNotFoundError:
+        return
+    try:
+        path.unlink(missing_ok=True)
+    finally:
+        threading.Thread(target=os.close, args=(handle,), name="unlink").start()
 
 
 def _sync(path: Path) -> None:

@@ -65,6 +65,10 @@ class Records:
     def __init__(self, url: str) -> None:
         self._engine = open_engine(url)
         upgrade(self._engine)
+        self._hasty = self._engine
+        """For what nobody has been told yet: the next commit through the other takes it along."""
+        if self._engine.dialect.name == "sqlite":
+            self._hasty = open_engine(url, at_once=False)
 
     @classmethod
     def in_file(cls, path: Path) -> "Records":
@@ -78,6 +82,7 @@ class Records:
     def close(self) -> None:
         """Close every connection."""
         self._engine.dispose()
+        self._hasty.dispose()
 
     def add(
         self, id: str, request: Request, *, force: bool = False, sent: SentKey | None = None
@@ -134,7 +139,7 @@ class Records:
             "created_at": datetime.now(UTC),
             "render_ms": 0.0,
         }
-        with self._engine.begin() as connection:
+        with (self._engine if request.acknowledged else self._hasty).begin() as connection:
             if existing is None:
                 if force:
                     connection.execute(
@@ -263,10 +268,14 @@ class Records:
             connection.execute(query.values(study_only=False))
 
     def start(self, id: str) -> Record | None:
-        """Note that a queued analysis runs; None where it is no longer queued."""
+        """Note that a queued analysis runs; None where it is no longer queued.
+
+        After a power cut, unlike after the end of the process, it may be queued as before.
+        """
         return self._change(
             id,
             ("queued",),
+            engine=self._hasty,
             status="running",
             started_at=datetime.now(UTC),
             attempts=analyses.c.attempts + 1,
@@ -284,8 +293,8 @@ class Records:
             Only if this worker holds it.
         """
         attempts = analyses.c.attempts if counts else analyses.c.attempts - 1
-        values = {"status": "queued", "started_at": None, "attempts": attempts, **NOBODYS}
-        return self._change(id, ("running",), *_held_by(holder), **values)
+        values: dict[str, Any] = {"status": "queued", "started_at": None, "attempts": attempts}
+        return self._change(id, ("running",), *_held_by(holder), **values, **NOBODYS)
 
     def succeed(self, id: str, total_ms: float, holder: str | None = None) -> Record | None:
         """Note that a running analysis is done.
@@ -402,7 +411,12 @@ class Records:
             connection.execute(update(analyses).where(text("1 = 0")).values(attempts=0))
 
     def _change(
-        self, id: str, expected: Sequence[Status], *also: ColumnElement[bool], **values: Any
+        self,
+        id: str,
+        expected: Sequence[Status],
+        *also: ColumnElement[bool],
+        engine: Engine | None = None,
+        **values: Any,
     ) -> Record | None:
         query = (
             update(analyses)
@@ -410,7 +424,7 @@ class Records:
             .values(**values)
             .returning(*analyses.c)
         )
-        with self._engine.begin() as connection:
+        with (engine or self._engine).begin() as connection:
             row = connection.execute(query).mappings().first()
         return None if row is None else _record(row)
 

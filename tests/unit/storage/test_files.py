@@ -1,5 +1,6 @@
 """Uploads and results appear whole or not at all, wherever they lie, and nothing is left over."""
 
+import contextlib
 import errno
 import hashlib
 import os
@@ -238,6 +239,28 @@ def test_a_shared_folder_is_for_several(shared: Files) -> None:
     assert not (shared.root / "lock").exists()
     assert shared.new_upload().name.split("-")[:-1] != other.new_upload().name.split("-")[:-1]
     other.close()
+
+
+def test_a_deleted_recording_is_gone_at_once_and_read_on(alone: Files) -> None:
+    keep(alone, "a1")
+    with alone.upload("a1", SHA256).open("rb") as stream:
+        alone.drop_upload("a1", SHA256)
+        assert not alone.has_upload("a1", SHA256)
+        assert stream.read() == CONTENT
+    alone.drop_upload("a1", SHA256)  # it may be deleted once more
+    for thread in threading.enumerate():
+        if thread.name == "unlink":
+            thread.join()
+    assert not any(SHA256 in held for held in open_files_of_this_process())
+
+
+def open_files_of_this_process() -> list[str]:
+    held = []
+    for handle in Path("/proc/self/fd").iterdir():
+        with contextlib.suppress(OSError):
+            held.append(str(handle.readlink()))
+    assert held
+    return held
 
 
 def test_an_object_store_is_for_several(tmp_path: Path, memory: fsspec.AbstractFileSystem) -> None:

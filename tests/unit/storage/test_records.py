@@ -8,9 +8,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from sqlalchemy import event
 
 from app.storage.records import Records, new_id
 from app.storage.schema import Request, analyses
+
+FULL = 2
+"""SQLite's number for committing to the disk before going on."""
 
 
 def request(fingerprint: str = "f", *, acknowledged: bool = True) -> Request:
@@ -32,6 +36,28 @@ def test_a_record_comes_back_after_a_restart(open_records: Callable[[], Records]
     first.close()
     assert open_records().get("a") == made
     assert made.created_at.utcoffset() is not None
+
+
+def test_what_a_caller_was_told_survives_a_power_cut(tmp_path: Path) -> None:
+    with contextlib.closing(Records.in_file(tmp_path / "records.sqlite")) as records:
+        with records.engine.connect() as connection:
+            assert connection.exec_driver_sql("PRAGMA synchronous").scalar_one() == FULL
+        at_once: list[object] = []
+        event.listen(records.engine, "commit", at_once.append)
+        records.add("a", request("a", acknowledged=False))
+        records.start("a")
+        assert not at_once, "nobody knows of it yet"
+        for number, tell in enumerate(
+            (
+                lambda: records.acknowledge("a"),
+                lambda: records.succeed("a", 1.0),
+                lambda: records.add("b", request("b")),
+                lambda: records.cancel("b"),
+            ),
+            start=1,
+        ):
+            assert tell() is not None
+            assert len(at_once) == number
 
 
 def test_one_fingerprint_is_one_analysis_until_it_fails(records: Records) -> None:
