@@ -36,7 +36,7 @@ SLOPE_PENALTY = 0.03
 SHARE_FLOOR = 1e-5
 PIECE_COLUMNS = 256
 MARGIN_COLUMNS = 64
-PIECES_AT_ONCE = 32
+PIECES_AT_ONCE = 16
 CENTRE_ROWS = 7
 NEAR_ROWS = 4
 GUESS_SMOOTHING_COLUMNS = 4
@@ -204,11 +204,13 @@ def _stretches(shares: Iterable[Floats]) -> Iterator[tuple[Floats, slice, NDArra
         width += part.shape[2]
         while width >= before + stretch + MARGIN_COLUMNS:
             share = np.concatenate(held, axis=2)
+            held.clear()  # it is in there now
             end = before + stretch
             yield share, slice(before, end), np.arange(before, end, PIECE_COLUMNS)
             held = [share[..., end - MARGIN_COLUMNS :].copy()]
             width, before = held[0].shape[2], MARGIN_COLUMNS
     share = np.concatenate(held, axis=2)
+    held.clear()
     if width > before:
         yield share, slice(before, width), np.arange(before, width, PIECE_COLUMNS)
 
@@ -219,8 +221,9 @@ def _smoothest_path(share: Floats, columns: slice, starts: NDArray[np.int64]) ->
     The strip is cut into overlapping pieces; after the overlap a path no longer depends on where
     its piece began. They are found side by side.
     """
-    pairs = share[:, 0::2] + share[:, 1::2]
-    score = np.log(pairs + SHARE_FLOOR)
+    score = share[:, 0::2] + share[:, 1::2]
+    score += SHARE_FLOOR
+    np.log(score, out=score)
     paths = _paths_of_pieces(score, starts)
     return paths[:, : columns.stop - columns.start]
 
