@@ -40,7 +40,9 @@ def network_picture(pixels: NDArray[np.uint8], seconds_per_column: float) -> NDA
 
 def bright_grey(picture: NDArray[np.uint8]) -> float:
     """Grey level that counts as bright in this strip, 40..255: its 99th percentile."""
-    counts = np.bincount(picture.reshape(-1), minlength=256)
+    counts = np.zeros(256, np.int64)
+    for row in picture:  # all at once would be widened to eight bytes a pixel
+        counts += np.bincount(row, minlength=256)
     at = np.searchsorted(np.cumsum(counts), _BRIGHT_PERCENTILE / 100 * picture.size)
     return max(float(at), _LEAST_BRIGHT_GREY)
 
