@@ -89,7 +89,7 @@ class Files:
             (self.root / name).mkdir(exist_ok=True)
         self._lock = self._lock_root() if self._alone else None
         self._blobs: Blobs = (
-            LocalBlobs(self.root, self._tmp, self._mine)
+            LocalBlobs(self.root, self._tmp, self._mine, mounted=shared)
             if url is None
             else ObjectBlobs(url, self._copies)
         )

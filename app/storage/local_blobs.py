@@ -35,12 +35,16 @@ class LocalBlobs:
         Folder on the same file system for what is not complete.
     prefix : str
         How names in `tmp` begin.
+    mounted : bool
+        Whether the folder may be another machine's: there a file that is still open when it is
+        deleted lives on under another name, and keeps its folder.
     """
 
-    def __init__(self, root: Path, tmp: Path, prefix: str) -> None:
+    def __init__(self, root: Path, tmp: Path, prefix: str, *, mounted: bool = True) -> None:
         self._root = root
         self._tmp = tmp
         self._prefix = prefix
+        self._unlink = _unlink if mounted else _unlink_beside
 
     @volume_trouble_noticed()
     def put(self, source: Path, key: str) -> None:
@@ -132,7 +136,7 @@ class LocalBlobs:
             finally:
                 shutil.rmtree(doomed, ignore_errors=True)
         else:
-            _unlink(path)
+            self._unlink(path)
         for parent in path.parents:
             if parent.parent in (self._root, parent):
                 return
@@ -187,6 +191,10 @@ def _is(kind: Callable[[int], bool], path: Path) -> bool:
 
 
 def _unlink(path: Path) -> None:
+    path.unlink(missing_ok=True)
+
+
+def _unlink_beside(path: Path) -> None:
     """Delete a file at once, and have its blocks given back beside: of a large one that takes."""
     try:
         handle = os.open(path, os.O_RDONLY)
@@ -195,7 +203,10 @@ def _unlink(path: Path) -> None:
     try:
         path.unlink(missing_ok=True)
     finally:
-        threading.Thread(target=os.close, args=(handle,), name="unlink").start()
+        try:
+            threading.Thread(target=os.close, args=(handle,), name="unlink").start()
+        except RuntimeError:  # there are too many threads, or the process is at its end
+            os.close(handle)
 
 
 def _sync(path: Path) -> None:
