@@ -70,13 +70,19 @@ def segment(
     picture = network_picture(strip.pixels, strip.seconds_per_column)
     mm_per_row = strip.mm_per_row * strip.rows / NETWORK_ROWS
     seen_in: list[Floats] = []
+    reached = 0.0
+
+    def tell(fraction: float) -> None:
+        nonlocal reached
+        reached = fraction
+        progress(fraction)
 
     def shares() -> Iterator[Floats]:
-        for share, seen in _across(picture, mm_per_row, networks, CHANNELS[convention], progress):
+        for share, seen in _across(picture, mm_per_row, networks, CHANNELS[convention], tell):
             seen_in.append(seen)
             yield share
 
-    rows, near = follow(shares(), lambda: progress(1.0))
+    rows, near = follow(shares(), lambda: progress(reached))
     in_view, followable = np.concatenate(seen_in, axis=1)
     seen = _visible(in_view, rows)
     confidence = np.minimum(near[0], near[1]) * in_view * seen

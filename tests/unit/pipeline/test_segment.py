@@ -150,7 +150,7 @@ def test_short_strips_are_measured_too(columns: int, networks: Networks) -> None
 
 
 def test_progress_rises_to_one_and_can_stop_the_work(networks: Networks) -> None:
-    strip = make_strip(np.zeros((300, 3000), np.uint8))
+    strip = make_strip(np.zeros((300, 7000), np.uint8))  # followed in two stretches
     seen: list[float] = []
     segment(strip, networks, progress=seen.append)
     assert seen == sorted(seen)
