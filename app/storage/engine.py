@@ -21,8 +21,8 @@ def open_engine(url: str, *, at_once: bool = True) -> Engine:
     url : str
         SQLAlchemy address of the database.
     at_once : bool
-        Whether what is committed survives a power cut at once. Otherwise SQLite has it survive
-        what comes later and does; after a power cut all of it is there up to some moment.
+        Whether what is committed survives a power cut at once. Otherwise SQLite leaves that to
+        the next commit that does: after a power cut all is there up to some moment.
     """
     engine = create_engine(url, **_options(make_url(url)))
     if engine.dialect.name == "sqlite":
