@@ -20,7 +20,7 @@ from app.storage.files import Files
 BLOCK_BYTES = 2**20
 """How much is handed to a thread at once, to be written and hashed off the event loop."""
 
-BEHIND_BYTES = 2**21
+BEHIND_BYTES = 3 * 2**19
 """How much may have arrived that a thread has not taken yet."""
 
 DICOM, FORM, ZIP = "application/dicom", "multipart/form-data", "application/zip"
