@@ -17,7 +17,8 @@ from app.output import figures
 from app.output.names import FIGURE_NAMES
 from app.pipeline.analysis import analyse
 from app.pipeline.errors import NetworksError, RecordingError
-from app.pipeline.networks import check_known_answer, require_convention
+from app.pipeline.known_answer import check_known_answer
+from app.pipeline.networks import require_convention
 from app.pipeline.profiles import ProfileName
 from app.pipeline.results import Analysis
 from app.settings import Settings

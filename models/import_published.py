@@ -7,6 +7,7 @@ Needs torch (`make install-train`); the service that runs the folder does not.
 """
 
 import argparse
+import signal
 import sys
 from collections.abc import Sequence
 from importlib.util import find_spec
@@ -29,12 +30,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         help="by the statistics stored in training (default), or by each window's own",
     )
     asked = cli.parse_args(arguments)
-    if find_spec("torch") is None:
-        print("The import needs torch: run `make install-train` first.", file=sys.stderr)
-        return 1
-    from models.published.checkpoints import CheckpointError
+    for package in ("torch", "onnx"):
+        if find_spec(package) is None:
+            print(f"The import needs {package}: run `make install-train` first.", file=sys.stderr)
+            return 1
+    from models.published.checkpoints import CheckpointError, has_check_sums
     from models.published.importing import import_published, told
 
+    # a signal has to leave as an exception does, for nothing to be left half-written
+    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
     try:
         differences = import_published(
             asked.segmenter, asked.classifier, asked.out, asked.normalisation
@@ -46,6 +50,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"{asked.out} cannot be written: {error.strerror or error}.", file=sys.stderr)
         return 1
     print(f"ONNX Runtime answers as torch does: {told(differences)}.")
+    for path in (asked.segmenter, asked.classifier):
+        if not has_check_sums(path):
+            print(
+                f"{path} carries no check sums, so damage to it would not be noticed: compare its "
+                "sha256, in the manifest, with your source's."
+            )
     print(f"Run the service with ECHO2PHENO_MODELS_DIR={asked.out}")
     return 0
 

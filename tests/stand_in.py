@@ -14,7 +14,8 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
-from app.pipeline.networks import known_answer_of, load_networks
+from app.pipeline.known_answer import known_answer_of
+from app.pipeline.networks import load_networks
 
 LUMEN_GREY, GOOD_GREY = 60 / 255, 60 / 255
 

@@ -78,9 +78,10 @@ def check_combination(entry: Mapping[str, Any]) -> None:
     if weights is None:
         return
     wanted = {*COMBINED, "intercept"}
-    finite = isinstance(weights, dict) and all(
-        isinstance(value, int | float) and math.isfinite(value) for value in weights.values()
-    )
+    try:
+        finite = all(math.isfinite(value) for value in weights.values())
+    except (AttributeError, TypeError, OverflowError):
+        finite = False
     if not finite or weights.keys() != wanted:
         raise NetworksError(
             "The combination of the classifier in manifest.json has to give a number to "

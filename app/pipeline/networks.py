@@ -1,4 +1,4 @@
-"""The two networks: ONNX sessions, the manifest beside them, and the proof that they are whole."""
+"""The two networks: ONNX sessions, and the manifest beside them that says what they are."""
 
 import hashlib
 import json
@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 from app.pipeline.errors import NetworksError
 from app.pipeline.measuring import BorderConvention
 from app.pipeline.network_kinds import Grey, check_combination, check_ports, kind_and_grey
-from app.pipeline.resample import NETWORK_COLUMNS, NETWORK_ROWS
 from app.pipeline.results import NetworkInfo
 
 Floats = NDArray[np.float32]
@@ -169,70 +168,6 @@ def judge_quality(networks: Networks, windows: Floats) -> Floats:
     return np.asarray(probability, np.float32)
 
 
-def known_window() -> Floats:
-    """Return the picture that the known answer is for, float32 (256, 256): a drawn ventricle."""
-    time = np.arange(NETWORK_COLUMNS)[None, :]
-    depth = np.arange(NETWORK_ROWS)[:, None]
-    swing = 0.5 - 0.5 * np.cos(2 * np.pi * time / 70)
-    upper, lower = 70 + 25 * swing, 165 - 25 * swing
-    near = np.exp(-0.5 * ((depth - upper + 6) / 4) ** 2) + 0.35 * (depth < upper)
-    far = np.exp(-0.5 * ((depth - lower - 8) / 5) ** 2) + 0.3 * (depth > lower) * (depth < 215)
-    line = 1.2 * np.exp(-0.5 * ((depth - 220) / 4) ** 2)
-    grain = 0.06 * np.sin(1.7 * depth + 0.9 * time) * np.sin(0.6 * time - 1.1 * depth)
-    return np.asarray(np.clip(near + far + line + grain + 0.08, 0, 1.5), np.float32)
-
-
-def known_answer_of(networks: Networks) -> dict[str, Any]:
-    """What the networks make of `known_window`.
-
-    Border rows at a few columns, or the mean logits of a mask in 4 × 4 fields; and a probability.
-    """
-    window = known_window()[None]
-    probability = float(judge_quality(networks, _as_wanted(window, networks.classifier))[0])
-    answer: dict[str, Any] = {"probability": round(probability, 4)}
-    if networks.segmenter.kind == "mask":
-        logits = find_mask_logits(networks, _as_wanted(window, networks.segmenter))[0]
-        fields = logits.reshape(4, NETWORK_ROWS // 4, 4, NETWORK_COLUMNS // 4).mean((1, 3))
-        spread = float(np.ptp(logits))
-        return {"logit_fields": fields.tolist(), "logit_spread": spread} | answer
-    borders, _ = find_borders(networks, window, 0.0277)
-    return {"border_rows": borders[0, :2, :, 32::64].argmax(1).tolist()} | answer
-
-
-def check_known_answer(networks: Networks) -> None:
-    """Compare what the networks answer with what the manifest says they should.
-
-    Raises
-    ------
-    NetworksError
-        If a border lies more than a row away, a field of a mask's logits by more than a hundredth
-        of their spread, or the probability differs by more than 0.01.
-    """
-    wanted, found = networks.known_answer, known_answer_of(networks)
-    try:
-        if networks.segmenter.kind == "mask":
-            apart = np.abs(np.subtract(wanted["logit_fields"], found["logit_fields"])).max()
-            segmented = apart <= 0.01 * wanted["logit_spread"]
-            told = f"logits are {apart:.3g} away"
-        else:
-            apart = np.abs(np.subtract(wanted["border_rows"], found["border_rows"])).max()
-            segmented = apart <= 1
-            told = f"borders are {apart} rows away"
-        probability = abs(wanted["probability"] - found["probability"])
-    except (KeyError, TypeError, ValueError) as error:
-        raise NetworksError("The manifest holds no usable known answer.") from error
-    if not segmented or not probability <= 0.01:
-        raise NetworksError(
-            f"The networks do not give their known answer: {told}, "
-            f"the probability differs by {probability:.4f}."
-        )
-
-
-def _as_wanted(window: Floats, network: Network) -> Floats:
-    """The known window in the grey that a network wants; 1.5 is its brightest."""
-    return window if network.grey == "scaled" else (window / 1.5).astype(np.float32)
-
-
 def _read_manifest(directory: Path) -> dict[str, Any]:
     path = directory / "manifest.json"
     try:
@@ -241,7 +176,7 @@ def _read_manifest(directory: Path) -> dict[str, Any]:
         raise NetworksError(
             f"There is no manifest.json in the networks' folder {directory}."
         ) from error
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise NetworksError(f"manifest.json in {directory} cannot be read: {error}.") from error
     if not isinstance(manifest, dict):
         raise NetworksError(f"manifest.json in {directory} does not hold a JSON object.")
@@ -281,8 +216,8 @@ def _load(
         raise NetworksError(f"The {role}'s file must lie beside manifest.json, not at {name!r}.")
     try:
         content = (directory / name).read_bytes()
-    except OSError as error:
-        raise NetworksError(f"The {role} {name} cannot be read from {directory}.") from error
+    except (OSError, ValueError) as error:  # ValueError: no file can have such a name
+        raise NetworksError(f"The {role} {name!r} cannot be read from {directory}.") from error
     sha256 = hashlib.sha256(content).hexdigest()
     if sha256 != entry["sha256"]:
         raise NetworksError(

@@ -6,7 +6,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from app.pipeline.networks import Networks, find_mask_logits, judge_quality, known_window
+from app.pipeline.known_answer import known_window
+from app.pipeline.networks import Networks, find_mask_logits, judge_quality
 from models.published.architecture import Normalisation, normalise_by
 from models.published.checkpoints import Checkpoint
 
@@ -73,8 +74,9 @@ def compare(
         wanted = normalise_by(segmenter.network(), normalisation)(tensor).numpy()[:, 0]
         probability = normalise_by(classifier.network(), normalisation)(tensor).numpy()
     found = find_mask_logits(networks, windows)
-    spread = np.ptp(wanted, axis=(1, 2), keepdims=True)
-    apart = np.abs(found - wanted) / np.maximum(spread, 1e-12)
+    with np.errstate(all="ignore"):  # what is no number differs, and is refused for that
+        spread = np.ptp(wanted, axis=(1, 2), keepdims=True)
+        apart = np.abs(found - wanted) / np.maximum(spread, 1e-12)
     return Differences(
         windows=len(windows),
         within_pct=float(100 * (apart < 1e-3).mean()),

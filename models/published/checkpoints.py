@@ -2,6 +2,7 @@
 
 import hashlib
 import io
+import warnings
 import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from torch import Tensor, nn
 from models.published.architecture import Classifier, Segmenter
 
 NETWORKS: Mapping[str, type[nn.Module]] = {"segmenter": Segmenter, "classifier": Classifier}
+_DIRECTORY = 0x10  # of an entry's attributes in a zip file
 _NESTED_IN = {"segmenter": "net_state_dict", "classifier": None}
 
 
@@ -75,9 +77,12 @@ def read_checkpoint(path: Path, role: str) -> Checkpoint:
     except OSError as error:
         reason = error.strerror or "unknown reason"
         raise CheckpointError(f"{path} cannot be read ({reason}).") from error
+    except ValueError as error:
+        raise CheckpointError(f"{str(path)!r} is no name that a file can have.") from error
     try:
         _check_sums(content)
-        loaded = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+        with warnings.catch_warnings(action="ignore"):  # of what is refused in a sentence anyway
+            loaded = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises whatever zipfile, pickle or its own reader do
         raise CheckpointError(
             f"{path} is not a checkpoint that can be read: it is truncated, altered, damaged, or "
@@ -87,8 +92,16 @@ def read_checkpoint(path: Path, role: str) -> Checkpoint:
     expected = NETWORKS[role]().state_dict()
     _compare(state, expected, role, path)
     sha256 = hashlib.sha256(content).hexdigest()
-    ordered = {name: state[name].detach().contiguous() for name in expected}
+    ordered = {name: _plain(state[name]) for name in expected}
     return Checkpoint(role, path.name, sha256, ordered)
+
+
+def has_check_sums(path: Path) -> bool:
+    """Whether a checkpoint carries check sums of what it holds.
+
+    PyTorch's format before 1.6 has none: what was altered in such a file cannot be noticed.
+    """
+    return zipfile.is_zipfile(path)
 
 
 def _check_sums(content: bytes) -> None:
@@ -99,10 +112,20 @@ def _check_sums(content: bytes) -> None:
     zipfile.BadZipFile
         Bytes have changed since the file was written.
     """
-    if zipfile.is_zipfile(io.BytesIO(content)):
-        with zipfile.ZipFile(io.BytesIO(content)) as archive:
-            if (part := archive.testzip()) is not None:
-                raise zipfile.BadZipFile(f"the check sum of {part} is wrong")
+    if not zipfile.is_zipfile(io.BytesIO(content)):
+        return
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        if (part := archive.testzip()) is not None:
+            raise zipfile.BadZipFile(f"the check sum of {part} is wrong")
+        for entry in archive.infolist():
+            # torch leaves the memory of what is marked so as it finds it
+            if entry.is_dir() or entry.external_attr & _DIRECTORY:
+                raise zipfile.BadZipFile(f"{entry.filename} is marked as a folder")
+
+
+def _plain(tensor: Tensor) -> Tensor:
+    """The tensor's values in memory as they are, without a sign or an order kept beside them."""
+    return tensor.detach().resolve_neg().contiguous()
 
 
 def _state_of(loaded: object, role: str, path: Path) -> Mapping[str, Tensor]:
@@ -112,13 +135,14 @@ def _state_of(loaded: object, role: str, path: Path) -> Mapping[str, Tensor]:
     if name is not None:
         if not isinstance(loaded, dict) or not isinstance(loaded.get(name), dict):
             raise CheckpointError(
-                f"{path} is not a checkpoint of the {role}: it has no {name!r}{_hint(loaded)}."
+                f"{path} is not a checkpoint of the {role}: it has no "
+                f"{name!r}{_hint(loaded, role)}."
             )
         found = loaded[name]
     if not isinstance(found, dict) or not all(isinstance(v, Tensor) for v in found.values()):
         raise CheckpointError(
             f"{path} is not a checkpoint of the {role}: it is not a plain set of "
-            f"tensors{_hint(loaded)}."
+            f"tensors{_hint(loaded, role)}."
         )
     return found
 
@@ -134,7 +158,9 @@ def _compare(
         wrong += [f"an unknown {str(unknown[0])[:80]!r}"] if unknown else []
         count = len(missing) + len(unknown)
         others = f" ({count} names differ)" if count > 1 else ""
-        raise CheckpointError(f"{refused}: it has {' and '.join(wrong)}{others}{_hint(state)}.")
+        raise CheckpointError(
+            f"{refused}: it has {' and '.join(wrong)}{others}{_hint(state, role)}."
+        )
     for name, wanted in expected.items():
         found = state[name]
         if found.shape != wanted.shape:
@@ -146,17 +172,19 @@ def _compare(
             raise CheckpointError(
                 f"{refused}: {name!r} is {_type_of(found)}, wanted is {_type_of(wanted)}."
             )
-        values = found.detach().numpy()
+        values = _plain(found).numpy()
         if not np.isfinite(values).all():
             raise CheckpointError(f"{path} is damaged: {name!r} holds values that are no numbers.")
         if name.endswith("running_var") and (values < 0).any():
             raise CheckpointError(f"{path} is damaged: {name!r} holds a negative variance.")
 
 
-def _hint(found: object) -> str:
+def _hint(found: object, wanted: str) -> str:
     """Say so where a checkpoint is that of the other network."""
     if isinstance(found, Mapping):
         for role, nested_in in _NESTED_IN.items():
+            if role == wanted:
+                continue
             state = found.get(nested_in) if nested_in else found
             names = NETWORKS[role]().state_dict().keys()
             if isinstance(state, Mapping) and state.keys() == names:

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from app.pipeline.errors import NetworksError
-from app.pipeline.networks import check_known_answer, known_answer_of, load_networks
+from app.pipeline.known_answer import check_known_answer, known_answer_of
+from app.pipeline.networks import load_networks
 from models.published.architecture import Normalisation
 from models.published.check import Differences, compare
 from models.published.checkpoints import Checkpoint, CheckpointError, read_checkpoint
@@ -58,11 +59,13 @@ def import_published(
         read_checkpoint(segmenter, "segmenter"),
         read_checkpoint(classifier, "classifier"),
     )
-    out.parent.mkdir(parents=True, exist_ok=True)
-    work = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))
+    # beside the first folder that has to be made, so that none is left where the import fails
+    there = next(folder for folder in out.absolute().parents if folder.exists())
+    work = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=there))
     try:
         differences = _write(work, *checkpoints, normalisation)
         work.chmod(0o755)
+        out.parent.mkdir(parents=True, exist_ok=True)
         work.replace(out)
     except BaseException:
         shutil.rmtree(work, ignore_errors=True)

@@ -11,14 +11,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from app.pipeline.networks import (
-    check_known_answer,
-    find_borders,
-    judge_quality,
-    known_answer_of,
-    known_window,
-    load_networks,
-)
+from app.pipeline.known_answer import check_known_answer, known_answer_of, known_window
+from app.pipeline.networks import find_borders, judge_quality, load_networks
 from models.simulation.convention import (
     LOWER_BEYOND_D_MM,
     LOWER_BEYOND_S_MM,

@@ -9,12 +9,11 @@ import pytest
 from onnx import TensorProto, numpy_helper
 
 from app.pipeline.errors import NetworksError
+from app.pipeline.known_answer import check_known_answer, known_window
 from app.pipeline.networks import (
     Networks,
-    check_known_answer,
     find_mask_logits,
     judge_quality,
-    known_window,
     load_networks,
     require_convention,
 )

@@ -7,14 +7,8 @@ import onnxruntime
 import pytest
 
 from app.pipeline.errors import NetworksError
-from app.pipeline.networks import (
-    Networks,
-    check_known_answer,
-    find_borders,
-    judge_quality,
-    known_window,
-    load_networks,
-)
+from app.pipeline.known_answer import check_known_answer, known_window
+from app.pipeline.networks import Networks, find_borders, judge_quality, load_networks
 from app.settings import Settings
 
 
@@ -90,6 +84,27 @@ def test_a_manifest_that_describes_nothing_is_refused(text: str, copied: Path) -
 def test_a_file_outside_the_folder_is_refused(copied: Path) -> None:
     _edit(copied, "segmenter", file="../segmenter.onnx")
     with pytest.raises(NetworksError, match="beside"):
+        load_networks(copied)
+
+
+@pytest.mark.parametrize("name", ["a\0b", "a\ud800b", "a\nb"])
+def test_a_name_that_no_file_can_have_is_refused_in_a_line(name: str, copied: Path) -> None:
+    _edit(copied, "segmenter", file=name)
+    with pytest.raises(NetworksError) as refused:
+        load_networks(copied)
+    assert "\n" not in str(refused.value)
+
+
+def test_a_manifest_without_an_end_is_refused(copied: Path) -> None:
+    (copied / "manifest.json").write_text("[" * 100_000)
+    with pytest.raises(NetworksError, match=r"manifest\.json"):
+        load_networks(copied)
+
+
+def test_a_weight_beyond_any_float_is_refused(copied: Path) -> None:
+    weights = {"network": 10**400, "followable": 1, "intercept": 0}
+    _edit(copied, "classifier", combination=weights)
+    with pytest.raises(NetworksError, match="combination"):
         load_networks(copied)
 
 

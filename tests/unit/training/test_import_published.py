@@ -1,6 +1,7 @@
 """The import of checkpoints in the published layout; needs torch, as the training does."""
 
 import json
+import signal
 import stat
 import subprocess
 import sys
@@ -13,12 +14,8 @@ import onnx
 import pytest
 import torch
 
-from app.pipeline.networks import (
-    check_known_answer,
-    find_mask_logits,
-    judge_quality,
-    load_networks,
-)
+from app.pipeline.known_answer import check_known_answer
+from app.pipeline.networks import find_mask_logits, judge_quality, load_networks
 from models.import_published import main
 from models.published.architecture import Classifier, Segmenter
 from models.published.checkpoints import CheckpointError, read_checkpoint
@@ -232,6 +229,25 @@ def flip_a_bit(segmenter: Path, classifier: Path) -> None:
     torch.load(segmenter, weights_only=True)
 
 
+def mark_a_folder(segmenter: Path, classifier: Path) -> None:
+    """Mark weights as a folder in the zip file's own list, of which no check sum is kept."""
+    content = bytearray(segmenter.read_bytes())
+    entry = content.rindex(b"PK\x01\x02", 0, content.rindex(b"/data/1"))
+    content[entry + 38] |= 0x10
+    segmenter.write_bytes(content)
+    torch.load(segmenter, weights_only=True)
+
+
+def exaggerate(segmenter: Path, classifier: Path) -> None:
+    state = torch.load(classifier, weights_only=True)
+    torch.save({k: 1e38 * v if v.is_floating_point() else v for k, v in state.items()}, classifier)
+
+
+def put_a_word(segmenter: Path, classifier: Path) -> None:
+    state = torch.load(classifier, weights_only=True)
+    torch.save(state | {"linear.bias": "word"}, classifier)
+
+
 def lose(segmenter: Path, classifier: Path) -> None:
     classifier.unlink()
 
@@ -242,6 +258,9 @@ def lose(segmenter: Path, classifier: Path) -> None:
         (truncate, "heart-seg-net.pt is not a checkpoint that can be read"),
         (damage, "heart-seg-net.pt is not a checkpoint that can be read"),
         (flip_a_bit, "heart-seg-net.pt is not a checkpoint that can be read"),
+        (mark_a_folder, "heart-seg-net.pt is not a checkpoint that can be read"),
+        (exaggerate, "What was made of the checkpoints does not work"),
+        (put_a_word, "it is not a plain set of tensors.\n"),
         (empty, "quality-clas-net.pth is not a checkpoint that can be read"),
         (swap, "it is one of the classifier"),
         (lose_a_key, "no 'linear.bias'"),
@@ -274,6 +293,33 @@ def test_a_checkpoint_that_does_not_fit(
     assert told.err.count("\n") == 1
     assert said in told.err
     assert sorted(tmp_path.iterdir()) == there
+
+
+def test_signs_kept_beside_the_values(checkpoints: tuple[Path, Path], tmp_path: Path) -> None:
+    state = torch.load(checkpoints[1], weights_only=True)
+    kept_beside = {name: torch._neg_view(-value) for name, value in state.items()}
+    torch.save(kept_beside, tmp_path / "beside.pth")
+    found = read_checkpoint(tmp_path / "beside.pth", "classifier")
+    assert all(np.array_equal(found.weights[name], state[name].numpy()) for name in state)
+
+
+def test_a_name_that_no_file_can_have(
+    checkpoints: tuple[Path, Path], tmp_path: Path, capsys: Any
+) -> None:
+    assert run(Path("a\0b"), checkpoints[1], tmp_path / "out") == 1
+    assert "no name that a file can have" in capsys.readouterr().err
+
+
+def test_the_command_says_where_damage_would_not_be_noticed(
+    checkpoints: tuple[Path, Path], tmp_path: Path, capsys: Any
+) -> None:
+    older = tmp_path / "older.pth"
+    loaded = torch.load(checkpoints[1], weights_only=True)
+    torch.save(loaded, older, _use_new_zipfile_serialization=False)
+    assert run(checkpoints[0], older, tmp_path / "out") == 0
+    told = capsys.readouterr().out
+    assert f"{older} carries no check sums" in told
+    assert str(checkpoints[0]) not in told
 
 
 def test_checkpoints_of_older_torch(checkpoints: tuple[Path, Path], tmp_path: Path) -> None:
@@ -333,3 +379,17 @@ def test_the_command(checkpoints: tuple[Path, Path], tmp_path: Path) -> None:
     )
     assert (done.returncode, done.stderr) == (0, "")
     assert (tmp_path / "out" / "manifest.json").exists()
+
+
+def test_a_terminated_command_leaves_nothing(
+    checkpoints: tuple[Path, Path], tmp_path: Path
+) -> None:
+    command = [sys.executable, "-m", "models.import_published", "--out", tmp_path / "out"]
+    named = ["--segmenter", checkpoints[0], "--classifier", checkpoints[1]]
+    with subprocess.Popen([*command, *named], stdout=subprocess.PIPE, text=True) as importing:
+        while not any(tmp_path.iterdir()):
+            assert importing.poll() is None
+        importing.terminate()
+        told, _ = importing.communicate(timeout=300)
+    assert (importing.returncode, told) == (128 + signal.SIGTERM, "")
+    assert list(tmp_path.iterdir()) == []

@@ -6,13 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from app.pipeline.networks import (
-    check_known_answer,
-    find_borders,
-    judge_quality,
-    known_window,
-    load_networks,
-)
+from app.pipeline.known_answer import check_known_answer, known_window
+from app.pipeline.networks import find_borders, judge_quality, load_networks
 from models.training import dataset, train
 from models.training.architecture import BorderSegmenter
 from models.training.export import averaged, export
