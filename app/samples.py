@@ -6,6 +6,7 @@ so may any of their cells.
 
 import csv
 import re
+import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
@@ -70,7 +71,7 @@ COLUMNS = ("file_name", *(field.name for field in fields(Sample)))
 
 @dataclass(frozen=True)
 class Sheet:
-    """The rows of a sample sheet by the names of their files."""
+    """The rows of a sample sheet by the names of their files, which are in the form NFC."""
 
     rows: Mapping[str, Sample]
 
@@ -92,27 +93,36 @@ class Sheet:
 
     def row_of(self, name: str) -> str | None:
         """Give the name under which the sheet has a file; None where it does not."""
-        name = clean_path(name)
+        name = _composed(clean_path(name))
         for row in (name, name.rsplit("/", 1)[-1]):
             if row in self.rows:
                 return row
         return None
 
-    def match(self, names: Iterable[str]) -> Mapping[str, Sample]:
+    def match(
+        self, names: Iterable[str], other_names: Mapping[str, str] | None = None
+    ) -> Mapping[str, Sample]:
         """Give each of some files its row.
+
+        Parameters
+        ----------
+        names : iterable of str
+        other_names : mapping of str to str, optional
+            What a file may be called in the sheet that does not have it under its name.
 
         Raises
         ------
         SheetError
             A row fits several of the files.
         """
-        found = {name: self.row_of(name) for name in names}
+        others = other_names or {}
+        found = {name: self.row_of(name) or self.row_of(others.get(name, name)) for name in names}
         counts = Counter(row for row in found.values() if row is not None)
         shared = [row for row, count in counts.items() if count > 1]
         if shared:
             raise SheetError(
                 f"The sample sheet's {_listed(shared)} could be any of several files of that name: "
-                "write their folders into the column file_name."
+                "write their folders into the column file_name, or rename them."
             )
         return {n: Sample() if row is None else self.rows[row] for n, row in found.items()}
 
@@ -158,7 +168,7 @@ def read_sheet(content: bytes) -> Sheet:
                 errors.append(f"line {line}: {len(cells)} cells under {len(header)} headings")
                 continue
             given = dict(zip(header, (cell.strip() for cell in cells), strict=False))
-            name = clean_path(given.pop("file_name", ""))
+            name = _composed(clean_path(given.pop("file_name", "")))
             if not name:
                 errors.append(f"line {line}: no file_name")
             elif name in rows:
@@ -196,7 +206,15 @@ def clean_path(name: str) -> str:
     Folders stay, with slashes between; where the whole is too long, its end stays.
     """
     parts = (_CONTROL.sub("", part).strip() for part in name.replace("\\", "/").split("/"))
-    return "/".join(part for part in parts if part.strip("."))[-MAX_NAME_LENGTH:].lstrip("/")
+    cleaned = "/".join(part for part in parts if part.strip("."))
+    if len(cleaned) > MAX_NAME_LENGTH:  # where it is cut there may be a slash, a space or dots
+        return clean_path(cleaned[-MAX_NAME_LENGTH:])
+    return cleaned
+
+
+def _composed(name: str) -> str:
+    """Write letters with their accents in one way: macOS takes them apart in the names of files."""
+    return unicodedata.normalize("NFC", name)
 
 
 def _header(cells: list[str]) -> list[str]:
