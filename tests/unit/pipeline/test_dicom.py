@@ -43,6 +43,7 @@ from app.pipeline.errors import (
 from app.pipeline.limits import Limits
 from models.simulation.scanner import Encoding, Layout, write_screens
 from tests.strips import make_strip
+from tests.wrappings import PIXELS
 
 # Files of strangers make pydicom warn; outside of tests its warnings are off (see the last tests).
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning:pydicom")
@@ -250,6 +251,14 @@ def test_no_pixel_data(tmp_path: Path) -> None:
 
     path = write(tmp_path, edit=edit)
     with pytest.raises(NoPixelData):
+        open_recording(path)
+
+
+def test_a_file_cut_off_before_its_image_may_be_just_that(tmp_path: Path) -> None:
+    path = write(tmp_path)
+    content = path.read_bytes()
+    path.write_bytes(content[: content.index(b"\xe0\x7f\x10\0OB")])
+    with pytest.raises(NoPixelData, match="cut off"):
         open_recording(path)
 
 
@@ -573,6 +582,53 @@ def test_screens_in_several_fragments(tmp_path: Path, has_table: bool) -> None:
 
     whole = read(write(tmp_path, "jpeg"))
     np.testing.assert_array_equal(read(write(tmp_path, "jpeg", edit=edit)), whole)
+
+
+def uncompressed(data_set: Dataset, kind: str) -> None:
+    PIXELS[kind.removesuffix(" as 4:4:4")](data_set)
+    if kind.endswith("4:4:4"):  # where the header says that chromas are shared, and none is
+        data_set.PhotometricInterpretation = "YBR_FULL_422"
+
+
+KINDS = ("RGB", "RGB planar", "MONOCHROME2", "16 bits", "YBR_FULL_422", "YBR_FULL as 4:4:4")
+
+
+@pytest.mark.parametrize("uid", [ImplicitVRLittleEndian, DeflatedExplicitVRLittleEndian])
+@pytest.mark.parametrize("kind", KINDS)
+def test_padding_is_no_screen(tmp_path: Path, kind: str, uid: str) -> None:
+    def edit(data_set: Dataset) -> None:
+        data_set.file_meta.TransferSyntaxUID = uid
+        uncompressed(data_set, kind)
+        data_set.PixelData += bytes(data_set.Rows * data_set.Columns - 2)
+
+    assert_screens(read(write(tmp_path, edit=edit)))
+
+
+@pytest.mark.parametrize("uid", [ImplicitVRLittleEndian, DeflatedExplicitVRLittleEndian])
+@pytest.mark.parametrize(
+    ("kind", "promised"),
+    [
+        (kind, promised)
+        for kind in KINDS
+        for promised in (None, 1, 2)
+        # three screens that share chromas are as long as two that do not
+        if (kind, promised) != ("YBR_FULL_422", 2)
+    ],
+)
+def test_more_screens_than_promised_are_refused(
+    tmp_path: Path, kind: str, promised: int | None, uid: str
+) -> None:
+    def edit(data_set: Dataset) -> None:
+        data_set.file_meta.TransferSyntaxUID = uid
+        uncompressed(data_set, kind)
+        if promised is None:
+            del data_set.NumberOfFrames
+        else:
+            data_set.NumberOfFrames = promised
+
+    path = write(tmp_path, edit=edit)
+    with pytest.raises(CorruptPixelData, match=f"promises {promised or 1} screens"):
+        open_recording(path)
 
 
 # What cannot be read
