@@ -103,8 +103,9 @@ def serve(settings: Settings) -> int:
     configure_logging(settings.log_level)
     if settings.keys_file is None and not settings.allow_anonymous and not _is_loopback(settings):
         return refuse_start(
-            f"anybody on the network could use it at {settings.host}. Set ECHO2PHENO_KEYS_FILE "
-            "(`python -m app keys add NAME` makes a key), or ECHO2PHENO_ALLOW_ANONYMOUS=true."
+            f"anybody on the network could use it at {settings.host or '*'}. Set "
+            "ECHO2PHENO_KEYS_FILE (`python -m app keys add NAME` makes a key), or "
+            "ECHO2PHENO_ALLOW_ANONYMOUS=true."
         )
     try:
         if settings.keys_file is not None:
@@ -129,10 +130,19 @@ def serve(settings: Settings) -> int:
 
 
 def _is_loopback(settings: Settings) -> bool:
-    """Whether only this machine reaches the address, by whatever name it is given."""
+    """Whether only this machine reaches the address, by whatever name it is given.
+
+    It is looked up as the event loop does to listen on it: passively, whereby ``*`` and an empty
+    host stand for every interface, and not for this machine as they do to a caller.
+    """
     try:
-        found = socket.getaddrinfo(settings.host, settings.port, type=socket.SOCK_STREAM)
-    except OSError:
+        found = socket.getaddrinfo(
+            settings.host or None,
+            settings.port,
+            type=socket.SOCK_STREAM,
+            flags=socket.AI_PASSIVE,
+        )
+    except (OSError, UnicodeError):  # a name that nobody has, or that cannot be one
         return False
     return bool(found) and all(ip_address(str(at[4][0])).is_loopback for at in found)
 

@@ -8,6 +8,8 @@ import re
 import struct
 from dataclasses import dataclass
 
+from app.pipeline.tiles import end_of_tiles
+
 _START = b"\xff\xd8"
 END_OF_IMAGE = b"\xff\xd9"
 _J2K_START = b"\xff\x4f\xff\x51"  # start of codestream, and its size
@@ -44,7 +46,7 @@ class Codestream:
     is_one_scan : bool
         Whether it is one run of code without restarts.
     end : int
-        Where the code of the last scan ends; the length of what was given for JPEG 2000.
+        Where the code of the last scan or tile-part ends.
     has_end : bool
         Whether the marker that ends it is there; some writers leave it out.
     """
@@ -70,7 +72,7 @@ def read_codestream(encoded: bytes) -> Codestream:
     Raises
     ------
     ValueError
-        If it is none of them, ends within its headers, or lacks the scan of a component.
+        If it is none of them, ends within its headers, or lacks the scan of a component or a tile.
     """
     try:
         if encoded.startswith(_START):
@@ -131,7 +133,8 @@ def _jpeg_2000(encoded: bytes) -> Codestream:
     depth, across, down = alike
     if (across, down) != (1, 1):
         raise ValueError("components of another size than the image")
+    end = end_of_tiles(encoded, start + 2)
     return Codestream(
         JPEG_2000, bottom - top, right - left, components, (depth & ~_SIGNED) + 1,
-        bool(depth & _SIGNED), False, len(encoded), encoded.find(END_OF_IMAGE, start) > 0,
+        bool(depth & _SIGNED), False, end, encoded.find(END_OF_IMAGE, end) >= 0,
     )  # fmt: skip

@@ -99,7 +99,8 @@ def open_recording(path: Path, limits: Limits = Limits(), halt: Halt | None = No
     ------
     NotDicom, NoPixelData, NoMModeRegion, NoCalibration, UnsupportedTransferSyntax, TooLarge
     CorruptPixelData
-        If the header contradicts itself, or the file is shorter than its header says.
+        If the header contradicts itself, or the file is shorter, or by a screen longer, than its
+        header says.
     """
     with path.open("rb") as file:
         header = read_header(file)
@@ -108,7 +109,8 @@ def open_recording(path: Path, limits: Limits = Limits(), halt: Halt | None = No
             raise NoPixelData(
                 "The file is a DICOMDIR, the list of what is on a disk. Send the recording itself."
                 if header.is_directory
-                else "The DICOM file holds no image. Export the recording with its images."
+                else "The DICOM file holds no image, or was cut off before it. Export or copy the "
+                "recording again, with its images."
             )
         regions = header.value("SequenceOfUltrasoundRegions")
         if not isinstance(regions, Sequence) or not regions:
@@ -187,6 +189,11 @@ def _native(
         raise CorruptPixelData(
             f"The image data is shorter than {pixel_format.frames} screens of "
             f"{pixel_format.columns} by {pixel_format.rows} pixels need."
+        )
+    if screens.held > pixel_format.frames:  # less than a whole one is padding
+        raise CorruptPixelData(
+            f"The file promises {pixel_format.frames} screens, but holds {screens.held} of that "
+            "size: its header is wrong. Export the recording again."
         )
     if not is_deflated and file_bytes < pixels.offset + screens.total_bytes:
         missing = 1 - (file_bytes - pixels.offset) / screens.total_bytes

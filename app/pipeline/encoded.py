@@ -224,13 +224,37 @@ def _jpeg(
         image = WholeJpeg(encoded + END_OF_IMAGE, None)
     if image.size != (f.columns, f.rows) or image.mode not in ("L", "RGB"):
         raise ValueError("the encoded image is not as the header says")
-    # Without a marker libjpeg takes three components for luma and chroma; DICOM knows better, but
-    # for files whose writer left RGB in the header: of those the chroma is coarser than the luma.
-    marked = "jfif" in image.info or "adobe" in image.info
-    is_even = len({(across, down) for _, across, down, _ in image.layer}) == 1
-    is_rgb = image.mode == "RGB" and f.photometric == "RGB" and not marked and is_even
-    image.draft("YCbCr" if is_rgb else "L", image.size)
+    draft, channel = _conversion(image, f)
+    image.draft(draft, image.size)
     values = np.asarray(image)[region.y0 : region.y1, region.x0 : region.x1]
-    if is_rgb:
+    if channel is not None:
+        values = values[..., channel]
+    elif draft != "L":
         return luma(values)
     return to_grey(values) if f.samples == 1 else np.ascontiguousarray(values)
+
+
+def _conversion(image: WholeJpeg, pixel_format: PixelFormat) -> tuple[str, int | None]:
+    """Choose what libjpeg is to convert to, and which channel of it is the luma.
+
+    The markers of JFIF and Adobe say what the components are, and count for more than the file's
+    header (PS3.5 section 8.2.1). Where there is none libjpeg guesses, by the components' names RGB
+    and else luma and chroma; then the header decides. libjpeg converts to the mode that it takes
+    the image for by leaving all values as they are.
+
+    Returns
+    -------
+    draft : str
+        A mode of Pillow; ``L`` is the luma of whatever libjpeg takes the image for.
+    channel : int or None
+        None for ``L``, and where the three channels are RGB.
+    """
+    f = pixel_format
+    if image.mode != "RGB" or "jfif" in image.info or "adobe" in image.info:
+        return "L", None
+    taken_for_rgb = bytes(name for name, *_ in image.layer) == b"RGB"
+    if taken_for_rgb:
+        return ("RGB", 0) if f.has_luma_first else ("L", None)
+    # Some writers leave RGB in the header: of their files the chroma is coarser than the luma.
+    is_even = len({(across, down) for _, across, down, _ in image.layer}) == 1
+    return ("YCbCr" if f.photometric == "RGB" and is_even else "L"), None

@@ -60,14 +60,19 @@ class NativeScreens:
         f = pixel_format
         pixels_per_frame = f.rows * f.columns
         full = pixels_per_frame * f.samples * f.bytes_per_sample
-        # 4:2:2 stores two lumas, then the chromas that they share; some files say so of 4:4:4.
-        self._halved = f.photometric == "YBR_FULL_422" and not (
-            pixels.length >= full * f.frames and f.bits_allocated == 8
-        )
+        # 4:2:2 stores two lumas, then the chromas that they share; some files say so of 4:4:4. What
+        # is longer by a screen's lumas is more than padded: it may be further screens of 4:2:2.
+        is_full = full * f.frames <= pixels.length < full * f.frames + pixels_per_frame
+        self._halved = f.photometric == "YBR_FULL_422" and not (is_full and f.bits_allocated == 8)
         self._frame_bytes = pixels_per_frame * 2 * f.bytes_per_sample if self._halved else full
         self._type = np.dtype(np.uint8 if f.bits_allocated == 8 else ">u2" if big_endian else "<u2")
         # Eight-bit samples in words of two bytes come in swapped pairs where words are big-endian.
         self._swapped = big_endian and pixels.is_words and f.bits_allocated == 8
+
+    @property
+    def held(self) -> int:
+        """How many whole screens the pixel data is long enough for."""
+        return self.pixels.length // self._frame_bytes
 
     @property
     def total_bytes(self) -> int:

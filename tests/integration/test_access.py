@@ -12,7 +12,7 @@ from tests.integration.conftest import GATED, REAL, Start
 DICOM = {"Content-Type": "application/dicom"}
 
 
-@pytest.mark.parametrize("host", ["0.0.0.0", "::", "0", "nowhere.invalid"])
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "0", "*", "", "nowhere.invalid"])
 def test_a_network_is_not_listened_to_without_keys(tmp_path: Path, host: str) -> None:
     ended = subprocess.run(
         [*REAL, "--host", host, "--port", "0"],

@@ -43,6 +43,7 @@ from app.pipeline.errors import (
 from app.pipeline.limits import Limits
 from models.simulation.scanner import Encoding, Layout, write_screens
 from tests.strips import make_strip
+from tests.wrappings import PIXELS
 
 # Files of strangers make pydicom warn; outside of tests its warnings are off (see the last tests).
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning:pydicom")
@@ -250,6 +251,14 @@ def test_no_pixel_data(tmp_path: Path) -> None:
 
     path = write(tmp_path, edit=edit)
     with pytest.raises(NoPixelData):
+        open_recording(path)
+
+
+def test_a_file_cut_off_before_its_image_may_be_just_that(tmp_path: Path) -> None:
+    path = write(tmp_path)
+    content = path.read_bytes()
+    path.write_bytes(content[: content.index(b"\xe0\x7f\x10\0OB")])
+    with pytest.raises(NoPixelData, match="cut off"):
         open_recording(path)
 
 
@@ -493,39 +502,71 @@ def test_big_endian(tmp_path: Path, bits: int, left: int) -> None:
 
 def jpeg(image: NDArray[np.uint8], **options: Any) -> bytes:
     out = io.BytesIO()
-    Image.fromarray(image).save(out, "JPEG", quality=95, subsampling=0, **options)
+    Image.fromarray(image).save(out, "JPEG", **{"quality": 95, "subsampling": 0} | options)
     return out.getvalue()
 
 
-@pytest.mark.parametrize("marked", [True, False])
-def test_jpeg_of_rgb_becomes_luma(tmp_path: Path, marked: bool) -> None:
+# What libjpeg takes colours for where no marker says it: RGB by the first, luma and chroma else.
+NAMES = (b"RGB", b"\1\2\3", b"\0\1\2", b"rgb")
+
+
+def colours_in_jpeg(
+    folder: Path, header: str, stored: str, names: bytes | None, subsampling: int = 0
+) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Write colours as RGB or YCbCr, marked unless components are named; read and true grey."""
     truth: list[NDArray[Any]] = []
 
     def edit(data_set: Dataset) -> None:
         rgb = np.zeros((*screen_shape(data_set), 3), np.uint8)
         rgb[:, :, :250], rgb[:, :, 250:] = (200, 40, 90), (20, 180, 10)
         truth.append(expected_luma(cut(rgb)))
-        encoded = [jpeg(frame, keep_rgb=True) for frame in rgb]
-        if not marked:  # without Adobe's marker and with components 1, 2, 3, only DICOM knows
-            encoded = [without_hints(frame) for frame in encoded]
+        encoded = [jpeg(frame, keep_rgb=stored == "RGB", subsampling=subsampling) for frame in rgb]
+        if names is not None:
+            encoded = [without_marker(frame, names) for frame in encoded]
         data_set.file_meta.TransferSyntaxUID = JPEGBaseline8Bit
+        data_set.PhotometricInterpretation = header
         data_set.PixelData = encapsulate(encoded)
         data_set["PixelData"].VR = "OB"
 
-    screens = np.array(read(write(tmp_path, edit=edit)), float)
-    assert np.median(np.abs(screens - truth[0])) <= 1
+    return np.array(read(write(folder, edit=edit)), float), truth[0]
 
 
-def without_hints(encoded: bytes) -> bytes:
-    """Remove application markers and number the components 1, 2, 3."""
+@pytest.mark.parametrize("header", ["RGB", "YBR_FULL", "YBR_FULL_422"])
+@pytest.mark.parametrize("stored", ["RGB", "YCbCr"])
+def test_a_marker_says_what_the_colours_of_jpeg_are(
+    tmp_path: Path, header: str, stored: str
+) -> None:
+    screens, truth = colours_in_jpeg(tmp_path, header, stored, None)
+    assert np.median(np.abs(screens - truth)) <= 1
+
+
+@pytest.mark.parametrize("names", NAMES)
+@pytest.mark.parametrize(
+    ("header", "stored"), [("RGB", "RGB"), ("YBR_FULL", "YCbCr"), ("YBR_FULL_422", "YCbCr")]
+)
+def test_without_a_marker_the_header_does(
+    tmp_path: Path, header: str, stored: str, names: bytes
+) -> None:
+    screens, truth = colours_in_jpeg(tmp_path, header, stored, names)
+    assert np.median(np.abs(screens - truth)) <= 1
+
+
+@pytest.mark.parametrize("names", NAMES[1:])
+def test_coarser_chroma_is_chroma_whatever_the_header_says(tmp_path: Path, names: bytes) -> None:
+    screens, truth = colours_in_jpeg(tmp_path, "RGB", "YCbCr", names, subsampling=1)
+    assert np.median(np.abs(screens - truth)) <= 1
+
+
+def without_marker(encoded: bytes, names: bytes) -> bytes:
+    """Remove application markers and name the three components."""
     out, at = bytearray(encoded[:2]), 2
     while True:
         marker, length = encoded[at + 1], int.from_bytes(encoded[at + 2 : at + 4])
         segment = bytearray(encoded[at : at + 2 + length])
         if marker == 0xC0:
-            segment[10:19:3] = bytes((1, 2, 3))
+            segment[10:19:3] = names
         if marker == 0xDA:
-            segment[5:11:2] = bytes((1, 2, 3))
+            segment[5:11:2] = names
         if not 0xE0 <= marker <= 0xEF:
             out += segment
         at += 2 + length
@@ -541,6 +582,53 @@ def test_screens_in_several_fragments(tmp_path: Path, has_table: bool) -> None:
 
     whole = read(write(tmp_path, "jpeg"))
     np.testing.assert_array_equal(read(write(tmp_path, "jpeg", edit=edit)), whole)
+
+
+def uncompressed(data_set: Dataset, kind: str) -> None:
+    PIXELS[kind.removesuffix(" as 4:4:4")](data_set)
+    if kind.endswith("4:4:4"):  # where the header says that chromas are shared, and none is
+        data_set.PhotometricInterpretation = "YBR_FULL_422"
+
+
+KINDS = ("RGB", "RGB planar", "MONOCHROME2", "16 bits", "YBR_FULL_422", "YBR_FULL as 4:4:4")
+
+
+@pytest.mark.parametrize("uid", [ImplicitVRLittleEndian, DeflatedExplicitVRLittleEndian])
+@pytest.mark.parametrize("kind", KINDS)
+def test_padding_is_no_screen(tmp_path: Path, kind: str, uid: str) -> None:
+    def edit(data_set: Dataset) -> None:
+        data_set.file_meta.TransferSyntaxUID = uid
+        uncompressed(data_set, kind)
+        data_set.PixelData += bytes(data_set.Rows * data_set.Columns - 2)
+
+    assert_screens(read(write(tmp_path, edit=edit)))
+
+
+@pytest.mark.parametrize("uid", [ImplicitVRLittleEndian, DeflatedExplicitVRLittleEndian])
+@pytest.mark.parametrize(
+    ("kind", "promised"),
+    [
+        (kind, promised)
+        for kind in KINDS
+        for promised in (None, 1, 2)
+        # three screens that share chromas are as long as two that do not
+        if (kind, promised) != ("YBR_FULL_422", 2)
+    ],
+)
+def test_more_screens_than_promised_are_refused(
+    tmp_path: Path, kind: str, promised: int | None, uid: str
+) -> None:
+    def edit(data_set: Dataset) -> None:
+        data_set.file_meta.TransferSyntaxUID = uid
+        uncompressed(data_set, kind)
+        if promised is None:
+            del data_set.NumberOfFrames
+        else:
+            data_set.NumberOfFrames = promised
+
+    path = write(tmp_path, edit=edit)
+    with pytest.raises(CorruptPixelData, match=f"promises {promised or 1} screens"):
+        open_recording(path)
 
 
 # What cannot be read
