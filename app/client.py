@@ -105,7 +105,7 @@ class Client:
         sleep: Callable[[float], None] = time.sleep,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        if urlsplit(address).scheme not in ("http", "https"):
+        if not _is_address(address):
             raise ServiceError(f"{address} is no address: it begins with http:// or https://.")
         self._http = httpx.Client(
             headers={"Authorization": f"Bearer {key}"} if key else {},
@@ -205,7 +205,10 @@ class Client:
         ServiceError
         """
         body = {"name": name, "body_mass_g": body_mass_g, "profile": profile, "figures": figures}
-        return self._json("POST", "/v1/studies", json=body)
+        study = self._json("POST", "/v1/studies", json=body)
+        if "id" not in study:
+            raise _not_ours(httpx.codes.OK)
+        return study
 
     def study(self, id: str) -> Json:
         """Look at a study: its counts, its failures, its links.
@@ -350,15 +353,13 @@ class Client:
                     headers={"Content-Type": "application/dicom", **(headers or {})},
                 )
 
-        answer: Json = self._until_answered(send).json()
-        return answer
+        return _answer(self._until_answered(send))
 
     def _get(self, link: str, **options: Any) -> Json:
         return self._json("GET", link, **options)
 
     def _json(self, method: str, link: str, **options: Any) -> Json:
-        answer: Json = self._request(method, link, **options).json()
-        return answer
+        return _answer(self._request(method, link, **options))
 
     def _request(self, method: str, link: str, **options: Any) -> httpx.Response:
         url = self._url(link)
@@ -406,6 +407,29 @@ def _named_errors() -> Iterator[None]:
     except httpx.TransportError as error:
         reason = str(error) or type(error).__name__
         raise ServiceError(f"The service cannot be reached ({reason}).") from error
+
+
+def _is_address(text: str) -> bool:
+    try:
+        return httpx.URL(text).scheme in ("http", "https") and bool(urlsplit(text).hostname)
+    except (httpx.InvalidURL, ValueError):
+        return False
+
+
+def _answer(response: httpx.Response) -> Json:
+    """Read an answer; another server than ours may answer anything."""
+    try:
+        answer = response.json()
+    except ValueError:
+        answer = None
+    if not isinstance(answer, dict):
+        raise _not_ours(response.status_code)
+    return answer
+
+
+def _not_ours(status: int) -> ServiceError:
+    detail = "What answers there is not this service: is the address right?"
+    return ServiceError(detail, None, status)
 
 
 def _refusal(response: httpx.Response) -> ServiceError:

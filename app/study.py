@@ -74,13 +74,18 @@ def study(
     console = Console(stderr=True)
     results = out or folder.resolve().with_name(f"{folder.resolve().name}-results")
     stop = threading.Event()
+    server = server and server.rstrip("/")
     try:
-        key = None if key_file is None else key_file.read_text(encoding="utf-8").strip()
+        key = None if key_file is None else key_file.read_text(encoding="ascii").strip()
         found = read_folder(folder, sheet, results)
-        if not found.files and not found.missing:
+        if not (found.files or found.missing or found.unreadable):
             return _refuse(console, f"There are no recordings in {folder}.")
         if found.skipped:
-            console.print(f"Not recordings, and left out: {_some(found.skipped)}", highlight=False)
+            left_out = f"Not recordings, and left out: {_some(found.skipped)}"
+            console.print(Text(left_out))
+        if found.renamed:
+            renamed = [f"{was} as {name}" for name, was in found.renamed.items()]
+            console.print(Text(f"Their names are taken, so they go by others: {_some(renamed)}"))
         with (
             _service(server, results) as address,
             _waiting_client(address, key, stop) as client,
@@ -100,9 +105,12 @@ def study(
         return _refuse(console, f"{error} (see {results / _LOG}).")
     except StudyStateError as error:
         return _refuse(console, str(error))
+    except UnicodeDecodeError:
+        return _refuse(console, f"{key_file} holds no key: keys are plain letters and digits.")
     except OSError as error:
         return _refuse(console, f"{error.filename}: {error.strerror or 'cannot be used'}")
-    _conclude(console, len(found.files), len(found.missing), failures, results)
+    beside = len(found.missing) + len(found.unreadable)
+    _conclude(console, len(found.files), beside, failures, results)
     return 1 if failures else 0
 
 
@@ -154,7 +162,7 @@ def _bars(console: Console, total: int) -> Iterator[Callable[[Progress], None]]:
 
 
 def _conclude(
-    console: Console, total: int, missing: int, failures: Sequence[Failure], results: Path
+    console: Console, total: int, beside: int, failures: Sequence[Failure], results: Path
 ) -> None:
     if failures:
         table = Table("file", "code", "why", title="Without a result", title_justify="left")
@@ -165,7 +173,7 @@ def _conclude(
         if len(failures) > _SHOWN_FAILURES:
             more = len(failures) - _SHOWN_FAILURES
             console.print(f"and {more} more in {results / FAILURES}", highlight=False)
-    done = total - (len(failures) - missing)
+    done = total - (len(failures) - beside)
     console.print(
         f"{done} of {total} recordings analysed, {len(failures)} failures.", highlight=False
     )

@@ -110,9 +110,7 @@ def read_folder(folder: Path, sheet_path: Path | None, out: Path) -> StudyFolder
     )
 
 
-def name_apart(
-    folder: Path, paths: Iterable[Path]
-) -> tuple[Mapping[str, Path], Mapping[str, str]]:
+def name_apart(folder: Path, paths: Iterable[Path]) -> tuple[Mapping[str, Path], Mapping[str, str]]:
     """Give each of some files a name that can be sent and shown, and that no other has.
 
     Cleaning can make one name of two: of ``a.dcm`` and `` a.dcm``, of two long ones with the same
@@ -166,7 +164,9 @@ def _distinct(name: str, real: bytes, taken: Mapping[str, Path]) -> str:
         stem, dot, suffix = last, "", ""
     for length in range(8, len(digest)):
         mark = f" ({digest[:length]})"
-        room = min(MAX_NAME_LENGTH - len(name) + len(stem.encode()), _PART_BYTES - len(dot + suffix))
+        room = min(
+            MAX_NAME_LENGTH - len(name) + len(stem.encode()), _PART_BYTES - len(dot + suffix)
+        )
         cut = stem.encode()[: max(room - len(mark), 0)].decode(errors="ignore")
         own = clean_path(f"{folder}{slash}{cut}{mark}{dot}{suffix}")
         if own not in taken:

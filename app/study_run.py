@@ -1,13 +1,15 @@
 """One run of a study from a folder: send what is not there yet, fetch what is done."""
 
 import json
+import os
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
 from time import monotonic
 
+from app.background import BackgroundThreads
 from app.client import Client, Json, ServiceError
 from app.output.cells import table
 from app.samples import clean_path
@@ -137,8 +139,8 @@ class StudyRun:
         known = {entry["file_name"]: entry for entry in self._client.files(study["id"])}
         self._forget(known)
         with (
-            ThreadPoolExecutor(self._uploads, "upload") as senders,
-            ThreadPoolExecutor(_FETCHERS, "fetch") as fetchers,
+            BackgroundThreads(self._uploads, "upload") as senders,
+            BackgroundThreads(_FETCHERS, "fetch") as fetchers,
         ):
             try:
                 sending = [
@@ -146,10 +148,10 @@ class StudyRun:
                     for file in self._folder.files
                 ]
                 entries = self._fetch_until_done(study, sending, fetchers)
-            except BaseException:
+            except BaseException as error:
                 self._stop.set()
-                senders.shutdown(wait=False, cancel_futures=True)
-                fetchers.shutdown(wait=False, cancel_futures=True)
+                if isinstance(error, ServiceError):
+                    self._write_failures(self._unfinished(error))
                 raise
         self._write_tables(study)
         failures = self._failures(entries)
@@ -159,7 +161,7 @@ class StudyRun:
     def _open_study(self) -> Json:
         state = self._out / STATE
         if state.exists():
-            known = json.loads(state.read_text(encoding="utf-8"))
+            known = _read_state(state)
             if known["server"] != self._server:
                 there = known["server"] or "this machine"
                 raise StudyStateError(
@@ -179,7 +181,7 @@ class StudyRun:
             profile=self._options.profile,
             figures=self._options.figures,
         )
-        text = json.dumps({"server": self._server, "id": study["id"], "name": study["name"]})
+        text = json.dumps({"server": self._server, "id": study["id"], "name": self._options.name})
         _write(state, text)
         return study
 
@@ -234,9 +236,10 @@ class StudyRun:
             self._refused[name] = Failure(name, code, detail)
 
     def _fetch_until_done(
-        self, study: Json, sending: Sequence[Future[None]], fetchers: ThreadPoolExecutor
+        self, study: Json, sending: Sequence[Future[None]], fetchers: BackgroundThreads
     ) -> Mapping[str, Json]:
-        fetching: dict[str, Future[None]] = {}
+        # by name as well: the same bytes under two names are one analysis
+        fetching: dict[tuple[str, str], Future[None]] = {}
         written_at, written_for = monotonic(), 0
         ours = {file.name for file in self._folder.files}
         while True:
@@ -249,9 +252,9 @@ class StudyRun:
                 if future.done():
                     future.result()  # raises what went wrong
             for entry in entries.values():
-                id = entry["analysis_id"]
-                if entry["status"] == "succeeded" and id not in fetching:
-                    fetching[id] = fetchers.submit(self._fetch, entry)
+                result = entry["file_name"], entry["analysis_id"]
+                if entry["status"] == "succeeded" and result not in fetching:
+                    fetching[result] = fetchers.submit(self._fetch, entry)
             ended = {n for n, e in entries.items() if e["status"] not in _UNFINISHED}
             fetched = sum(future.done() for future in fetching.values())
             gone = len(self._refused.keys() - ended)
@@ -270,17 +273,20 @@ class StudyRun:
             raise Stopped
         folder = self._out / RECORDINGS / clean_path(entry["file_name"])  # whatever a server says
         complete = folder / "analysis.json"
-        if complete.exists():
-            if json.loads(complete.read_text(encoding="utf-8"))["id"] == entry["analysis_id"]:
-                return
-            complete.unlink()
+        analysis = _read_result(complete, entry["analysis_id"])
         try:
-            analysis = self._client.analysis(entry["analysis_id"])
-            for name in RESULT_TABLES:
-                self._client.download(analysis["links"][f"{name}_csv"], folder / f"{name}.csv")
-            if self._options.figures:
+            if analysis is None:
+                complete.unlink(missing_ok=True)
+                analysis = self._client.analysis(entry["analysis_id"])
+                for name in RESULT_TABLES:
+                    self._client.download(analysis["links"][f"{name}_csv"], folder / f"{name}.csv")
+                had = False
+            else:
+                had = True
+            if self._options.figures:  # those may be wanted that an earlier run left out
                 for name, link in analysis["links"]["figures"].items():
-                    self._client.download(link, folder / f"{name}.png")
+                    if not (had and (folder / f"{name}.png").exists()):
+                        self._client.download(link, folder / f"{name}.png")
         except ServiceError as error:
             if error.status not in (404, 500):
                 raise
@@ -298,6 +304,7 @@ class StudyRun:
             Failure(name, "not_found", "The sample sheet names it, and the folder lacks it.")
             for name in self._folder.missing
         ]
+        failures += [Failure(f.name, "unreadable", f.reason) for f in self._folder.unreadable]
         failures += self._refused.values()
         for name, entry in entries.items():
             if entry["status"] != "succeeded" and name not in self._refused:
@@ -308,15 +315,49 @@ class StudyRun:
                 failures.append(Failure(name, error["code"], error["detail"]))
         return sorted(failures, key=lambda failure: failure.file_name)
 
+    def _unfinished(self, error: ServiceError) -> Sequence[Failure]:
+        """What is known of the files when the service is lost."""
+        failures = self._failures({})
+        named = {failure.file_name for failure in failures}
+        for file in self._folder.files:
+            complete = self._out / RECORDINGS / file.name / "analysis.json"
+            if file.name not in named and not complete.exists():
+                failures = [*failures, Failure(file.name, "not_finished", error.detail)]
+        return sorted(failures, key=lambda failure: failure.file_name)
+
     def _write_failures(self, failures: Sequence[Failure]) -> None:
         with (self._out / FAILURES).open("w", encoding="utf-8", newline="") as stream:
             rows = ((f.file_name, f.code, f.detail) for f in failures)
             stream.write(table(("file_name", "code", "detail"), rows))
 
 
+def _read_state(path: Path) -> Json:
+    try:
+        known = json.loads(path.read_text(encoding="utf-8"))
+        if isinstance(known["id"], str) and (known["server"] is None or str(known["server"])):
+            return dict(known)
+    except (ValueError, KeyError, TypeError, RecursionError):
+        pass  # said below
+    raise StudyStateError(
+        f"{path} is not what a run leaves behind; remove it, or say with --out where results go."
+    )
+
+
+def _read_result(path: Path, id: str) -> Json | None:
+    """Read the result of an analysis that an earlier run fetched; None where it is another's."""
+    try:
+        analysis = json.loads(path.read_text(encoding="utf-8"))
+        return dict(analysis) if analysis["id"] == id else None
+    except (FileNotFoundError, ValueError, KeyError, TypeError):
+        return None
+
+
 def _write(path: Path, text: str) -> None:
-    """Write a file whole or not at all."""
+    """Write a file whole or not at all, also where the power fails."""
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f".{path.name}.part")
-    part.write_text(text, encoding="utf-8")
+    with part.open("w", encoding="utf-8") as stream:
+        stream.write(text)
+        stream.flush()
+        os.fsync(stream.fileno())
     part.replace(path)

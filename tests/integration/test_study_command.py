@@ -3,14 +3,21 @@
 import collections
 import contextlib
 import csv
+import json
 import os
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
+import httpx
+
+from app.client import Client
 from app.keys import add_key
+from app.private_service import private_service
 from models.simulation.recording import simulate_recording
 from models.simulation.scanner import write_screens
 from tests.integration.conftest import ROOT, Process
@@ -234,9 +241,10 @@ def test_what_stops_a_study_is_said_in_a_line(gated, gate: Path, tmp_path: Path)
             ("", ("--server", "lab:8000"), "begins with http://"),
             ("", (*server, "--sheet", folder / "m.dcm"), "line 1 has no column 'file_name'"),
             ("", (*server, "--key-file", folder / "none"), "No such file"),
+            ("key", (*server, "--key-file", folder / "key"), "holds no key"),
         ):
             if prepare:
-                (folder / prepare).write_bytes(GOOD)
+                (folder / prepare).write_bytes(GOOD if prepare == "m.dcm" else b"\xfc")
             done = run(folder, *given, out=out)
             assert done.returncode == 1
             assert said in " ".join(done.stderr.split()), done.stderr
@@ -277,3 +285,60 @@ def test_without_a_server_this_machine_does_it(tmp_path: Path) -> None:
     again = run(folder, "--body-mass-g", 25, out=out)
     assert again.returncode == 0, again.stderr
     assert len(rows_of(out / "summary.csv")) == 2, "the study is what the folder is"
+
+
+def test_ctrl_c_ends_it_though_the_service_does_not_answer(tmp_path: Path) -> None:
+    uploading = threading.Event()
+
+    class Hanging(BaseHTTPRequestHandler):
+        """Has an empty study, and takes recordings without ever a word."""
+
+        def do_GET(self) -> None:
+            self._say({"items": [], "next_cursor": None})
+
+        def do_POST(self) -> None:
+            if self.path == "/v1/studies":
+                self.rfile.read(int(self.headers["Content-Length"]))
+                self._say({"id": "s", "links": {}})
+                return
+            uploading.set()
+            ended.wait()
+
+        def _say(self, answer: dict[str, object]) -> None:
+            content = json.dumps(answer).encode()
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(content)))
+            self.end_headers()
+            self.wfile.write(content)
+
+    ended = threading.Event()
+    folder = tmp_path / "study"
+    fill(folder, 3)
+    with ThreadingHTTPServer(("127.0.0.1", 0), Hanging) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        address = f"http://127.0.0.1:{server.server_port}"
+        with running(folder, "--server", address, out=tmp_path / "out") as popen:
+            assert uploading.wait(120)
+            popen.send_signal(signal.SIGINT)
+            _, said = popen.communicate(timeout=60)
+        ended.set()
+        server.shutdown()
+    assert popen.returncode == 130
+    assert "The same command goes on from here." in said
+    assert "Traceback" not in said
+
+
+def test_a_service_of_ones_own_that_dies_is_started_again(tmp_path: Path) -> None:
+    def children() -> set[int]:
+        listed = Path(f"/proc/self/task/{threading.get_native_id()}/children").read_text()
+        return {int(pid) for pid in listed.split()}
+
+    before = children()
+    log = tmp_path / "service.log"
+    with private_service({"ECHO2PHENO_DATA_DIR": tmp_path / "data"}, log) as address:
+        (first,) = children() - before
+        assert httpx.get(f"{address}/health/live").is_success
+        os.kill(first, signal.SIGKILL)
+        with Client(address) as client:  # tries again until it is back
+            study = client.create_study("still here")
+            client.delete_study(study["id"])

@@ -246,3 +246,19 @@ def test_a_study_is_waited_for() -> None:
     service.client().wait_for_study("s", lambda study: seen.append(study["progress"]["finished"]))
 
     assert seen == [0, 1, 2]
+
+
+@pytest.mark.parametrize("address", ["lab:8000", "http://[x", "http://", "ftp://lab"])
+def test_what_is_no_address_is_said_in_a_line(address: str) -> None:
+    with pytest.raises(ServiceError, match="is no address"):
+        Client(address)
+
+
+@pytest.mark.parametrize("content", [b"", b"<html>", b"[]", b'"id"', b'{"name": "another"}'])
+def test_another_server_than_ours_is_told_apart(content: bytes) -> None:
+    service = Service(httpx.Response(200, content=content))
+    with (
+        Client("http://lab", transport=httpx.MockTransport(service)) as client,
+        pytest.raises(ServiceError, match="not this service"),
+    ):
+        client.create_study("s")

@@ -21,6 +21,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
         "app.keys",
         "app.samples",
         "app.client",
+        "app.background",
         "app.memory",
     ),
     ("app.jobs", "app.study_folder", "app.networks"),

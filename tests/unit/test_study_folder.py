@@ -107,11 +107,8 @@ def test_a_name_apart_is_not_one_that_is_taken(tmp_path: Path) -> None:
 
 
 def test_a_name_that_is_no_unicode_can_be_sent(tmp_path: Path) -> None:
-    raw = os.fsencode(tmp_path) + b"/m\xfcller.dcm"
-    with open(raw, "wb") as stream:
-        stream.write(b"old")
-    with open(os.fsencode(tmp_path) + b"/" + b"\xfc" * 251, "wb") as stream:
-        stream.write(DICOM)
+    (tmp_path / os.fsdecode(b"m\xfcller.dcm")).write_bytes(b"old")
+    (tmp_path / os.fsdecode(b"\xfc" * 251)).write_bytes(DICOM)
     assert named(tmp_path)["müller.dcm"] == b"old"
     assert all(len(name.encode()) <= 255 for name in named(tmp_path))
 

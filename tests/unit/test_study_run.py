@@ -9,10 +9,10 @@ from typing import Any
 import httpx
 import pytest
 
-from app.client import Client
+from app.client import Client, ServiceError
 from app.samples import Sample
-from app.study_folder import LocalFile, StudyFolder
-from app.study_run import STATE, StudyOptions, StudyRun
+from app.study_folder import LocalFile, StudyFolder, Unreadable
+from app.study_run import FAILURES, STATE, StudyOptions, StudyRun, StudyStateError
 
 LINKS = ("summary_csv", "beats_csv", "mice_csv", "published_all_csv", "published_stats_csv")
 
@@ -36,6 +36,9 @@ class Service:
             return httpx.Response(
                 200, json={"id": "s", "profile": "robust", "body_mass_g": None, "links": links}
             )
+        if path.startswith("/v1/analyses/"):
+            links = {"beats_csv": "/v1/t", "trace_csv": "/v1/t", "figures": {"heart": "/v1/t"}}
+            return httpx.Response(200, json={"id": path.rsplit("/", 1)[-1], "links": links})
         if path == "/v1/studies/s/analyses":
             page = {"items": list(self.entries.values()), "next_cursor": None}
             return httpx.Response(200, json=page)
@@ -46,8 +49,13 @@ class Service:
         if "breaks" in name:
             problem = {"detail": "A fault.", "code": "internal_error"}
             return httpx.Response(500, json=problem)
+        if "lost" in name:
+            raise httpx.ConnectError("Connection refused")
         error = {"code": "too_short", "detail": "Only 0.1 s."}
         self.entries[name] = self._entry(name, content, error)
+        if "good" in name:
+            id = self.entries[name]["sha256"]
+            self.entries[name] |= {"status": "succeeded", "error": None, "analysis_id": id}
         return httpx.Response(202, json={"items": [self.entries[name]]})
 
     def _entry(self, name: str, content: bytes, error: dict[str, str]) -> dict[str, Any]:
@@ -59,22 +67,30 @@ class Service:
         }  # fmt: skip
 
 
-def run(service: Service, tmp_path: Path, *names: str) -> dict[str, str]:
+def run(
+    service: Service,
+    tmp_path: Path,
+    *names: str,
+    figures: bool = True,
+    unreadable: tuple[Unreadable, ...] = (),
+) -> dict[str, str]:
     """Run a study of files that all hold the same bytes, and give the code of each failure."""
     files = []
     for name in names:
         (tmp_path / name).write_bytes(b"bytes")
         files.append(LocalFile(name, tmp_path / name, Sample()))
     out = tmp_path / "out"
-    out.mkdir()
-    (out / STATE).write_text(json.dumps({"server": "http://lab", "id": "s", "name": "x"}))
-    with Client("http://lab", transport=httpx.MockTransport(service)) as client:
+    out.mkdir(exist_ok=True)
+    if not (out / STATE).exists():
+        (out / STATE).write_text(json.dumps({"server": "http://lab", "id": "s", "name": "x"}))
+    transport = httpx.MockTransport(service)
+    with Client("http://lab", transport=transport, patience_s=0) as client:
         study = StudyRun(
             client,
             "http://lab",
-            StudyFolder(files, [], []),
+            StudyFolder(files, [], [], unreadable),
             out,
-            StudyOptions("x"),
+            StudyOptions("x", figures=figures),
             uploads=1,
             stop=threading.Event(),
             tell=lambda progress: None,
@@ -100,3 +116,47 @@ def test_a_file_that_the_service_breaks_on_stops_no_other(tmp_path: Path) -> Non
     assert service.sent == ["1 breaks.dcm", "2.dcm"]
     assert failures == {"1 breaks.dcm": "internal_error", "2.dcm": "too_short"}
     assert (tmp_path / "out" / "summary.csv").read_bytes() == b"table"
+
+
+def test_the_same_bytes_under_two_names_have_results_under_both(tmp_path: Path) -> None:
+    assert run(Service({}, b"bytes"), tmp_path, "good.dcm", "also good.dcm") == {}
+    for name in ("good.dcm", "also good.dcm"):
+        folder = tmp_path / "out" / "recordings" / name
+        found = {path.name for path in folder.iterdir()}
+        assert found == {"analysis.json", "beats.csv", "trace.csv", "heart.png"}
+
+
+def test_figures_that_an_earlier_run_left_out_are_fetched(tmp_path: Path) -> None:
+    service = Service({}, b"bytes")
+    run(service, tmp_path, "good.dcm", figures=False)
+    figure = tmp_path / "out" / "recordings" / "good.dcm" / "heart.png"
+    assert not figure.exists()
+    run(service, tmp_path, "good.dcm")
+    assert figure.read_bytes() == b"table"
+    assert service.sent == ["good.dcm"]
+
+
+def test_what_cannot_be_read_is_a_failure(tmp_path: Path) -> None:
+    unreadable = Unreadable("locked", "It cannot be read: Permission denied.")
+    failures = run(Service({}, b"bytes"), tmp_path, "good.dcm", unreadable=(unreadable,))
+    assert failures == {"locked": "unreadable"}
+    assert "locked,unreadable,It cannot" in (tmp_path / "out" / FAILURES).read_text("utf-8")
+
+
+def test_a_service_that_is_lost_leaves_a_list_of_what_has_no_result(tmp_path: Path) -> None:
+    service = Service({}, b"bytes")
+    run(service, tmp_path, "good.dcm")
+    with pytest.raises(ServiceError, match="cannot be reached"):
+        run(service, tmp_path, "good.dcm", "lost.dcm")
+    listed = (tmp_path / "out" / FAILURES).read_text("utf-8").splitlines()
+    assert [line.split(",")[:2] for line in listed[1:]] == [["lost.dcm", "not_finished"]]
+
+
+@pytest.mark.parametrize(
+    "text", ["", "{", "[]", "{}", '{"server": "http://lab"}', '{"server": 3, "id": null}']
+)
+def test_a_state_that_no_run_has_left_is_named(tmp_path: Path, text: str) -> None:
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / STATE).write_text(text)
+    with pytest.raises(StudyStateError, match="not what a run leaves behind"):
+        run(Service({}, b"bytes"), tmp_path, "good.dcm")
