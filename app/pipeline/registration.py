@@ -4,6 +4,8 @@ Lossless screens agree in every pixel, so a row tells where. The others most oft
 the one before. Where neither holds,
 coarse signatures of two screens are compared at all shifts at once; the best candidates are then
 checked on whole columns, where a true overlap is the same picture up to the noise of compression.
+Where none is one, a mark may have outweighed the picture; then the columns that fit worst at a
+shift are left out, which takes longer.
 """
 
 from functools import cached_property
@@ -18,6 +20,7 @@ _BANDS = 16  # of rows, in a signature
 _MIN_OVERLAP_COLUMNS = 32  # of a narrow screen a quarter of its columns
 _CANDIDATES = 6  # shifts that are checked on whole columns
 _CHECKED_COLUMNS = 128
+_COMPARED_COLUMNS = 256  # of a signature, where the worst are left out at every shift
 _CHECKED_ROWS = 48  # of lossless screens, for whether their columns show anything
 _BLURRED_GREY = 48  # what a ruler beside the M-mode may leave in its first columns
 # Share of the checked columns that may differ: cursors and other marks that do not scroll.
@@ -117,10 +120,10 @@ def find_shift(previous: Screen, screen: Screen, guess: int = 0) -> int | None:
         return 0
     if guess and _is_overlap(previous, screen, guess):
         return guess
-    distance = _distances(previous, screen)
-    for shift in _local_minima(distance)[:_CANDIDATES]:
-        if _is_overlap(previous, screen, int(shift)):
-            return int(shift)
+    for measure in (_distances, _distances_without_marks):
+        for shift in _local_minima(measure(previous, screen))[:_CANDIDATES]:
+            if _is_overlap(previous, screen, int(shift)):
+                return int(shift)
     return None
 
 
@@ -159,6 +162,22 @@ def _distances(previous: Screen, screen: Screen) -> NDArray[np.float64]:
     return distances[: columns - previous.min_overlap + 1]
 
 
+def _distances_without_marks(previous: Screen, screen: Screen) -> NDArray[np.float64]:
+    """Mean squared difference of the signatures at the same shifts, but for the worst columns.
+
+    A cursor of a few columns can differ by more than all the picture does from another beat's.
+    """
+    columns = screen.columns
+    compared = np.unique(np.linspace(0, columns - 1, _COMPARED_COLUMNS).astype(int))
+    a, b = previous.signature, screen.signature[:, compared]
+    pairs = (a**2).sum(axis=0)[:, None] + (b**2).sum(axis=0) - 2 * a.T @ b
+    distances = np.empty(columns - previous.min_overlap + 1)
+    for shift in range(len(distances)):
+        within = compared[: np.searchsorted(compared, columns - shift)]
+        distances[shift] = _mean_of_most(pairs[within + shift, np.arange(len(within))])
+    return distances
+
+
 def _local_minima(values: NDArray[np.float64]) -> NDArray[np.int64]:
     """Return where values are not above their neighbours, the lowest first."""
     padded = np.concatenate(([np.inf], values, [np.inf]))
@@ -191,9 +210,13 @@ def _difference(previous: Screen, screen: Screen, shift: int, columns: NDArray[n
     columns = columns[(columns + shift >= 0) & (columns + shift < previous.columns)]
     difference = previous.pixels[:, columns + shift].astype(np.float32)
     difference -= screen.pixels[:, columns]
-    per_column = np.sort(np.einsum("ij,ij->j", difference, difference)) / len(difference)
+    return _mean_of_most(np.einsum("ij,ij->j", difference, difference) / len(difference))
+
+
+def _mean_of_most(per_column: NDArray[np.floating]) -> float:
+    """Mean of all but the largest, which marks may have caused."""
     kept = max(1, round(len(per_column) * (1 - _OUTLIERS)))
-    return float(per_column[:kept].mean())
+    return float(np.sort(per_column)[:kept].mean())
 
 
 def chance_difference(a: NDArray[np.uint8], b: NDArray[np.uint8]) -> float:

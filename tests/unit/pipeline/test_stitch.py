@@ -210,6 +210,14 @@ def test_marks_that_do_not_scroll_move_no_screen() -> None:
     assert find_shift(Screen(first), Screen(second)) == 77
 
 
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_a_wide_cursor_that_moves_elsewhere_hides_no_overlap(seed: int) -> None:
+    strip = make_strip(columns=600, seed=seed)
+    first, second = strip[:, :WIDTH].copy(), strip[:, 140 : 140 + WIDTH].copy()
+    first[:, 200:212] = second[:, 170:182] = 255
+    assert find_shift(Screen(first), Screen(second)) == 140
+
+
 def test_columns_drawn_twice_move_no_screen() -> None:
     strip = np.repeat(make_strip(columns=300), 2, axis=1)  # a slow sweep on a wide screen
     for shift in (0, 50, 51, 120):
