@@ -4,8 +4,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.pipeline.errors import SweepNotOrdered
-from app.pipeline.registration import Screen, find_shift
-from app.pipeline.sweep import Canvas, Change, find_bars, is_picture
+from app.pipeline.registration import Screen, count_undrawn, find_shift
+from app.pipeline.sweep import BLURRED_COLUMNS, Canvas, Change, find_bars, is_picture
 
 _FRONT_COLUMNS = 24  # how far from where the bar stood the columns that it has passed may begin
 
@@ -15,6 +15,11 @@ class GrowingStrip:
 
     The screens may scroll, or be overwritten by a bar that sweeps over them. Which of the two it
     is shows as soon as something new comes; until then all that is known is the first screen.
+
+    Parameters
+    ----------
+    blurred : bool
+        Whether the screens were compressed with losses, so that a mark changes what is beside it.
 
     Attributes
     ----------
@@ -28,7 +33,8 @@ class GrowingStrip:
         the strip, and the one after the last. Known once the strip is finished.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, blurred: bool = False) -> None:
+        self._blurred = blurred
         self.columns = 0
         self.joins: list[tuple[int, int]] = []
         self.is_sweep = False
@@ -103,7 +109,7 @@ class GrowingStrip:
         self._starts = [-screen.columns] * len(self._starts) + [-undrawn]
         self._blocks = [screen.pixels[:, undrawn:].copy()]
         self.columns = screen.columns - undrawn
-        self._canvas = Canvas(screen)
+        self._canvas = Canvas(screen, self._blurred)
 
     def _repeat(self) -> None:
         self._starts.append(self._starts[-1])
@@ -142,8 +148,10 @@ class GrowingStrip:
 
     def _stand(self, canvas: Canvas) -> None:
         """Take what stands on the canvas, from left to right, for the strip so far."""
-        drawn = np.flatnonzero(canvas.pixels.any(axis=0))
-        first, end = (int(drawn[0]), int(drawn[-1]) + 1) if len(drawn) else (0, canvas.columns)
+        first = count_undrawn(canvas.pixels)
+        end = canvas.columns - count_undrawn(canvas.pixels[:, ::-1])
+        if first >= end:
+            first, end = 0, canvas.columns
         self._blocks = [canvas.pixels[:, first:end]]
         self.columns = end - first
 
@@ -178,6 +186,7 @@ class GrowingStrip:
             if not change.is_small:
                 raise _not_ordered()
             passed = passed[:0]  # a mark that has moved elsewhere
+        passed = passed[: _before_bar(screen.pixels[:, passed])]
         self._blocks.append(screen.pixels[:, passed])
         canvas.draw(screen, passed)
         self._front = (self._front + len(passed)) % canvas.columns
@@ -199,6 +208,16 @@ class GrowingStrip:
             if block.shape[1] > columns:
                 self._blocks.append(block[:, :-columns])
             columns -= min(columns, block.shape[1])
+
+
+def _before_bar(pixels: NDArray[np.uint8]) -> int:
+    """Count the columns before a bar that has nothing but its own blurred edge behind it."""
+    shown = is_picture(pixels)
+    blank = np.flatnonzero(~shown)
+    if not len(blank) or len(shown) - 1 - blank[-1] > BLURRED_COLUMNS:
+        return len(shown)
+    before = np.flatnonzero(shown[: blank[-1]])
+    return int(before[-1]) + 1 if len(before) else 0
 
 
 def _not_ordered() -> SweepNotOrdered:

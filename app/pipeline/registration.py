@@ -22,7 +22,8 @@ _CANDIDATES = 6  # shifts that are checked on whole columns
 _CHECKED_COLUMNS = 128
 _COMPARED_COLUMNS = 256  # of a signature, where the worst are left out at every shift
 _CHECKED_ROWS = 48  # of lossless screens, for whether their columns show anything
-_BLURRED_GREY = 48  # what a ruler beside the M-mode may leave in its first columns
+_BLURRED_GREY = 48  # what stands beside the M-mode may leave that much in its outermost pixels
+_BLOCK = 8  # JPEG compresses squares of that many pixels, and blurs no farther
 # Share of the checked columns that may differ: cursors and other marks that do not scroll.
 _OUTLIERS = 0.1
 # What tells a true overlap from another beat that merely looks alike, measured on a real and on
@@ -64,16 +65,8 @@ class Screen:
 
     @cached_property
     def undrawn_columns(self) -> int:
-        """Number of columns at the left that are black from top to bottom.
-
-        Compression may have blurred what stands beside the first of them; then most of those up
-        to the first bright one have to be black.
-        """
-        brightest = self.pixels.max(axis=0)
-        if not brightest.any():
-            return self.columns
-        undrawn = int((brightest > (_BLURRED_GREY if brightest[0] else 0)).argmax())
-        return undrawn if 2 * int((brightest[:undrawn] == 0).sum()) >= undrawn else 0
+        """Number of columns at the left that are black from top to bottom."""
+        return count_undrawn(self.pixels)
 
     @cached_property
     def informative(self) -> NDArray[np.bool_]:
@@ -95,6 +88,35 @@ class Screen:
         """Fourier transform of the signature, padded so that shifts do not wrap around."""
         length = 1 << (2 * self.columns - 1).bit_length()
         return np.fft.rfft(self.signature, length, axis=1)
+
+
+def count_undrawn(pixels: NDArray[np.uint8]) -> int:
+    """Count the columns at the left that are black from top to bottom.
+
+    Compression may have blurred what stands around the M-mode into the first of them, and into
+    the ends of all; then most of those up to the first bright one have to be black in between.
+
+    Parameters
+    ----------
+    pixels : ndarray of uint8, shape (rows, columns)
+    """
+    brightest = pixels.max(axis=0)
+    if not brightest.any():
+        return len(brightest)
+    undrawn = int((brightest > (_BLURRED_GREY if brightest[0] else 0)).argmax())
+    black = ~inner_rows(pixels[:, :undrawn]).any(axis=0)
+    return undrawn if 2 * int(black.sum()) >= undrawn else 0
+
+
+def inner_rows(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Leave out the rows that compression may have blurred with what stands above and below.
+
+    Parameters
+    ----------
+    pixels : ndarray of uint8, shape (rows, columns)
+        All of them are given back where there are few.
+    """
+    return pixels[_BLOCK:-_BLOCK] if len(pixels) >= 4 * _BLOCK else pixels
 
 
 def find_shift(previous: Screen, screen: Screen, guess: int = 0) -> int | None:

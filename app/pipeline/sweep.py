@@ -11,6 +11,7 @@ from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.ndimage import binary_closing, label
 
 from app.pipeline.registration import Screen, chance_difference
 
@@ -24,6 +25,8 @@ _OFF_COLUMNS = 2
 _SHARPNESS = 1.3  # how much worse columns that are that far off have to fit
 _SCATTERED = 0.1  # share of the columns that marks elsewhere on the screen may change
 _LEAST_OVERWRITTEN_COLUMNS = 8  # before a display counts as one that sweeps
+BLURRED_COLUMNS = 8  # to either side of a cursor or bar may compression change what stands there
+_CHANCE = np.ones(5, bool)  # columns that look the same by chance are no end of what has changed
 
 
 @dataclass(frozen=True)
@@ -37,7 +40,8 @@ class Change:
     columns : int
         Number of columns from there on, around the right edge of the screen.
     overwritten : int
-        How many of them showed another picture before; the others showed none.
+        How many of them showed another picture before, less those that compression alone may
+        have changed; the others showed none.
     is_one_piece : bool
         Whether nothing but a few marks has changed elsewhere.
     is_small : bool
@@ -62,9 +66,12 @@ class Canvas:
     ----------
     screen : Screen
         The first one.
+    blurred : bool
+        Whether the screens were compressed with losses.
     """
 
-    def __init__(self, screen: Screen) -> None:
+    def __init__(self, screen: Screen, blurred: bool) -> None:
+        self._blurred = blurred
         self.pixels = screen.pixels.copy()
         self.known = is_picture(screen.pixels)
 
@@ -117,10 +124,11 @@ class Canvas:
         if self._sharp(screen, np.flatnonzero(stayed)) < self.least_same_columns:
             return None
         within, few = int(new[piece].sum()), _SCATTERED * int(shown.sum())
+        overwritten = (new & self.known)[piece]
         return Change(
             start,
             columns,
-            overwritten=int((new & self.known)[piece].sum()),
+            overwritten=_beyond_blur(overwritten) if self._blurred else int(overwritten.sum()),
             is_one_piece=int(new.sum()) - within <= few,
             is_small=within <= few,
         )
@@ -179,6 +187,13 @@ def _without_specks(marked: NDArray[np.bool_]) -> NDArray[np.bool_]:
     """Keep what is marked together with most of its near neighbours, around the edge."""
     near = sum(np.roll(marked, by).astype(int) for by in (-2, -1, 0, 1, 2))
     return np.asarray(marked & (near >= 3))
+
+
+def _beyond_blur(overwritten: NDArray[np.bool_]) -> int:
+    """Length of the longest stretch, less what a cursor in its middle may have blurred."""
+    labels, count = label(binary_closing(np.pad(overwritten, 4), _CHANCE))
+    longest = int(np.bincount(labels)[1:].max()) if count else 0
+    return max(0, longest - 2 * BLURRED_COLUMNS)
 
 
 def _longest_piece(

@@ -21,8 +21,10 @@ WIDTH = 430
 Pixels = NDArray[np.uint8]
 
 
-def join(screens: Iterable[Pixels]) -> tuple[Pixels, tuple[int, ...], GrowingStrip]:
-    growing = GrowingStrip()
+def join(
+    screens: Iterable[Pixels], blurred: bool = False
+) -> tuple[Pixels, tuple[int, ...], GrowingStrip]:
+    growing = GrowingStrip(blurred)
     for screen in screens:
         growing.add(Screen(np.ascontiguousarray(screen)))
     return *growing.finish(), growing
@@ -247,3 +249,32 @@ def test_a_sweep_that_is_recognised_comes_out_in_order_or_is_refused(data: st.Da
     assume(growing.is_sweep)
     np.testing.assert_array_equal(pixels, strip[:, first - width + bar :])
     assert starts[-1] == pixels.shape[1] - width
+
+
+@pytest.mark.parametrize("quality", [95, 85, 50])
+@pytest.mark.parametrize("width", [1, 3, 5])
+def test_a_blurred_cursor_on_a_frozen_screen_adds_nothing(width: int, quality: int) -> None:
+    frozen = make_strip(columns=WIDTH)
+    screens = []
+    for at in range(20, 400, 37):
+        screen = frozen.copy()
+        screen[:, at : at + width] = 255
+        screens.append(as_jpeg(screen, quality))
+    pixels, _, growing = join(screens, blurred=True)
+    assert pixels.shape[1] == WIDTH
+    assert not growing.is_sweep
+
+
+@pytest.mark.parametrize("blurred", [False, True])
+@pytest.mark.parametrize("step", [30, 98])
+@pytest.mark.parametrize("bar", [8, 24, 40])
+def test_a_sweep_with_a_wide_bar_is_ordered_under_compression(
+    bar: int, step: int, blurred: bool
+) -> None:
+    strip = make_strip(columns=1_500)
+    ends = [600 + step * i for i in range(8)]
+    screens = [as_jpeg(screen, 90) for screen in sweep(strip, WIDTH, ends, bar, 0)]
+    pixels, _, growing = join(screens, blurred)
+    assert growing.is_sweep
+    assert growing.joins == []
+    assert abs(pixels.shape[1] - (ends[-1] - ends[0] + WIDTH - bar)) <= 8
