@@ -6,10 +6,10 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
-from onnx import TensorProto, numpy_helper
+from onnx import TensorProto, helper, numpy_helper
 
 from app.pipeline.errors import NetworksError
-from app.pipeline.known_answer import check_known_answer, known_window
+from app.pipeline.known_answer import check_known_answer, known_answer_of, known_window
 from app.pipeline.networks import (
     Networks,
     find_mask_logits,
@@ -183,3 +183,29 @@ def test_a_combination_is_kept_in_the_card(folder: Path) -> None:
     weights = {"network": 0.5, "followable": 0.8, "intercept": -0.1}
     edit(folder, "classifier", combination=weights)
     assert load_networks(folder).classifier.card["combination"] == weights
+
+
+@pytest.mark.parametrize("role", ["segmenter", "classifier"])
+def test_a_network_that_answers_with_no_number_is_noticed(role: str, folder: Path) -> None:
+    def poison(graph: Any) -> None:
+        for constant in graph.initializer:
+            if constant.name == "steep":
+                constant.CopyFrom(numpy_helper.from_array(np.float32(np.nan), "steep"))
+
+    remodel(folder, role, poison)
+    with pytest.raises(NetworksError, match="finite"):
+        known_answer_of(load_networks(folder))
+
+
+def test_a_network_that_loads_and_does_not_run_is_noticed(folder: Path) -> None:
+    def break_in_pieces(graph: Any) -> None:
+        """Ask for a shape that no 256 × 256 numbers can have, behind what tells at loading."""
+        graph.initializer.append(numpy_helper.from_array(np.array([7, 7, -1]), "odd"))
+        graph.node.insert(0, helper.make_node("Reshape", ["window", "odd"], ["pieces"]))
+        graph.node.insert(1, helper.make_node("Shape", ["window"], ["as_it_was"]))
+        graph.node.insert(2, helper.make_node("Reshape", ["pieces", "as_it_was"], ["whole"]))
+        graph.node[3].input[0] = "whole"
+
+    remodel(folder, "segmenter", break_in_pieces)
+    with pytest.raises(NetworksError, match="do not run"):
+        known_answer_of(load_networks(folder))
