@@ -5,7 +5,7 @@ from numpy.typing import NDArray
 
 from app.pipeline.errors import SweepNotOrdered
 from app.pipeline.registration import Screen, count_undrawn, find_shift
-from app.pipeline.sweep import BLURRED_COLUMNS, Canvas, Change, find_bars, is_picture
+from app.pipeline.sweep import BLURRED_COLUMNS, Canvas, Change, bridged, find_bars, is_picture
 
 _FRONT_COLUMNS = 24  # how far from where the bar stood the columns that it has passed may begin
 
@@ -134,6 +134,8 @@ class GrowingStrip:
         if change is not None and change.shows_sweep:
             self._unroll(canvas, change)
             self._advance(canvas, screen, change)
+        elif change is not None and change.may_be_sweep:
+            self._repeat()  # the next screens will tell
         elif change is not None and (change.is_one_piece or shift == 0):
             canvas.fill(screen)
             self._repeat()
@@ -212,7 +214,7 @@ class GrowingStrip:
 
 def _before_bar(pixels: NDArray[np.uint8]) -> int:
     """Count the columns before a bar that has nothing but its own blurred edge behind it."""
-    shown = is_picture(pixels)
+    shown = ~bridged(~is_picture(pixels))  # a column of the bar may have caught some noise
     blank = np.flatnonzero(~shown)
     if not len(blank) or len(shown) - 1 - blank[-1] > BLURRED_COLUMNS:
         return len(shown)

@@ -26,7 +26,7 @@ _SHARPNESS = 1.3  # how much worse columns that are that far off have to fit
 _SCATTERED = 0.1  # share of the columns that marks elsewhere on the screen may change
 _LEAST_OVERWRITTEN_COLUMNS = 8  # before a display counts as one that sweeps
 BLURRED_COLUMNS = 8  # to either side of a cursor or bar may compression change what stands there
-_CHANCE = np.ones(5, bool)  # columns that look the same by chance are no end of what has changed
+_CHANCE = np.ones(5, bool)
 
 
 @dataclass(frozen=True)
@@ -40,12 +40,13 @@ class Change:
     columns : int
         Number of columns from there on, around the right edge of the screen.
     overwritten : int
-        How many of them showed another picture before, less those that compression alone may
-        have changed; the others showed none.
+        How many of them showed another picture before; the others showed none.
     is_one_piece : bool
         Whether nothing but a few marks has changed elsewhere.
     is_small : bool
         Whether all of it could be a few marks.
+    may_be_blur : bool
+        Whether all of what is overwritten may have changed by compression alone.
     """
 
     start: int
@@ -53,9 +54,14 @@ class Change:
     overwritten: int
     is_one_piece: bool
     is_small: bool
+    may_be_blur: bool
 
     @property
     def shows_sweep(self) -> bool:
+        return self.may_be_sweep and not self.may_be_blur
+
+    @property
+    def may_be_sweep(self) -> bool:
         return self.is_one_piece and self.overwritten >= _LEAST_OVERWRITTEN_COLUMNS
 
 
@@ -128,9 +134,10 @@ class Canvas:
         return Change(
             start,
             columns,
-            overwritten=_beyond_blur(overwritten) if self._blurred else int(overwritten.sum()),
+            overwritten=int(overwritten.sum()),
             is_one_piece=int(new.sum()) - within <= few,
             is_small=within <= few,
+            may_be_blur=self._blurred and _beyond_blur(overwritten) < _LEAST_OVERWRITTEN_COLUMNS,
         )
 
     def _is_same(self, screen: Screen, columns: NDArray[np.int64]) -> NDArray[np.bool_]:
@@ -189,9 +196,15 @@ def _without_specks(marked: NDArray[np.bool_]) -> NDArray[np.bool_]:
     return np.asarray(marked & (near >= 3))
 
 
+def bridged(marked: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Mark up to four columns between two that are marked, too: they are as they are by chance."""
+    room = len(_CHANCE)
+    return np.asarray(binary_closing(np.pad(marked, room), _CHANCE)[room:-room])
+
+
 def _beyond_blur(overwritten: NDArray[np.bool_]) -> int:
     """Length of the longest stretch, less what a cursor in its middle may have blurred."""
-    labels, count = label(binary_closing(np.pad(overwritten, 4), _CHANCE))
+    labels, count = label(bridged(overwritten))
     longest = int(np.bincount(labels)[1:].max()) if count else 0
     return max(0, longest - 2 * BLURRED_COLUMNS)
 

@@ -6,6 +6,7 @@ Decoders leave a tile dark that is missing, and say no word of it.
 import struct
 from collections import Counter
 
+_MARKER = 0xFF  # the first byte of every marker
 _TILE_PART = 0xFF90
 _END_OF_CODE = b"\xff\xd9"
 _PART_HEAD = struct.Struct(">HHIBB")  # length of the segment, tile, length, part of the tile, parts
@@ -79,6 +80,8 @@ def _count_tiles(encoded: bytes, header: int) -> int:
 def _end_of_header(encoded: bytes, at: int) -> int:
     while _marker(encoded, at) != _TILE_PART:
         (length,) = struct.unpack_from(">H", encoded, at + 2)
+        if encoded[at] != _MARKER or length < 2:  # its own two bytes count
+            raise ValueError("a header that is no row of segments")
         at += 2 + length
     return at
 

@@ -265,16 +265,16 @@ def test_a_blurred_cursor_on_a_frozen_screen_adds_nothing(width: int, quality: i
     assert not growing.is_sweep
 
 
-@pytest.mark.parametrize("blurred", [False, True])
+@pytest.mark.parametrize("quality", [90, 75, 50])
 @pytest.mark.parametrize("step", [30, 98])
 @pytest.mark.parametrize("bar", [8, 24, 40])
 def test_a_sweep_with_a_wide_bar_is_ordered_under_compression(
-    bar: int, step: int, blurred: bool
+    bar: int, step: int, quality: int
 ) -> None:
     strip = make_strip(columns=1_500)
     ends = [600 + step * i for i in range(8)]
-    screens = [as_jpeg(screen, 90) for screen in sweep(strip, WIDTH, ends, bar, 0)]
-    pixels, _, growing = join(screens, blurred)
+    screens = [as_jpeg(screen, quality) for screen in sweep(strip, WIDTH, ends, bar, 0)]
+    pixels, _, growing = join(screens, blurred=True)
     assert growing.is_sweep
     assert growing.joins == []
     assert abs(pixels.shape[1] - (ends[-1] - ends[0] + WIDTH - bar)) <= 8
