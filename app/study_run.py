@@ -274,25 +274,24 @@ class StudyRun:
         folder = self._out / RECORDINGS / clean_path(entry["file_name"])  # whatever a server says
         complete = folder / "analysis.json"
         analysis = _read_result(complete, entry["analysis_id"])
+        is_new = analysis is None
         try:
             if analysis is None:
                 complete.unlink(missing_ok=True)
                 analysis = self._client.analysis(entry["analysis_id"])
                 for name in RESULT_TABLES:
                     self._client.download(analysis["links"][f"{name}_csv"], folder / f"{name}.csv")
-                had = False
-            else:
-                had = True
             if self._options.figures:  # those may be wanted that an earlier run left out
                 for name, link in analysis["links"]["figures"].items():
-                    if not (had and (folder / f"{name}.png").exists()):
+                    if is_new or not (folder / f"{name}.png").exists():
                         self._client.download(link, folder / f"{name}.png")
         except ServiceError as error:
             if error.status not in (404, 500):
                 raise
             self._refuse(entry["file_name"], error.code or "not_fetched", error.detail)
             return
-        _write(complete, json.dumps(analysis, indent=2))
+        if is_new:
+            _write(complete, json.dumps(analysis, indent=2))
 
     def _write_tables(self, study: Json) -> None:
         for name in TABLES:
