@@ -14,7 +14,7 @@ from pydicom.uid import (
 )
 
 from app.pipeline.encapsulation import find_screens
-from app.pipeline.encoded import ENCAPSULATED, EncodedScreens
+from app.pipeline.encoded import ENCAPSULATED, LOSSY, EncodedScreens
 from app.pipeline.errors import (
     CorruptPixelData,
     NoMModeRegion,
@@ -41,11 +41,14 @@ class Recording:
     region : Region
         The M-mode region of its screens.
     warnings : tuple of Warning
+    is_lossy : bool
+        Whether its screens are, or are said to have been, compressed with losses.
     """
 
     info: FileInfo
     region: Region
     warnings: tuple[Warning, ...]
+    is_lossy: bool
     _path: Path = field(repr=False)
     _decoder: NativeScreens | EncodedScreens = field(repr=False)
     _to_grey: ToGrey = field(repr=False)
@@ -138,7 +141,10 @@ def open_recording(path: Path, limits: Limits = Limits(), halt: Halt | None = No
                 halt or Halt(),
             )
     info = FileInfo(header.transfer_syntax_uid, pixel_format.frames)
-    return Recording(info, region, warnings, path, decoder, grey_converter(header, pixel_format))
+    # PS3.3 C.7.6.1.1.5: "01" stays with an image once it has been compressed with losses
+    is_lossy = info.transfer_syntax_uid in LOSSY or header.text("LossyImageCompression") == "01"
+    to_grey = grey_converter(header, pixel_format)
+    return Recording(info, region, warnings, is_lossy, path, decoder, to_grey)
 
 
 def _check_limits(pixel_format: PixelFormat, limits: Limits) -> None:

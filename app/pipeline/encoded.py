@@ -53,6 +53,7 @@ _NATIVE_CODE = frozenset(
     )
 )
 ENCAPSULATED = _JPEG | _NATIVE_CODE | {RLELossless}
+LOSSY = frozenset({JPEGBaseline8Bit, JPEGExtended12Bit, JPEGLSNearLossless, JPEG2000})
 
 _KINDS = {
     JPEGBaseline8Bit: SEQUENTIAL,

@@ -3,9 +3,11 @@
 import numpy as np
 from numpy.typing import NDArray
 
+from app.pipeline.columns import bridged, find_bars, is_picture
 from app.pipeline.errors import SweepNotOrdered
 from app.pipeline.registration import Screen, count_undrawn, find_shift
-from app.pipeline.sweep import BLURRED_COLUMNS, Canvas, Change, bridged, find_bars, is_picture
+from app.pipeline.sweep import BLURRED_COLUMNS, Canvas, Change
+from app.pipeline.undecided import Undecided
 
 _FRONT_COLUMNS = 24  # how far from where the bar stood the columns that it has passed may begin
 
@@ -18,8 +20,9 @@ class GrowingStrip:
 
     Parameters
     ----------
-    blurred : bool
-        Whether the screens were compressed with losses, so that a mark changes what is beside it.
+    is_lossy : bool
+        Whether the screens are known to have been compressed with losses, so that a mark changes
+        what is beside it.
 
     Attributes
     ----------
@@ -33,8 +36,8 @@ class GrowingStrip:
         the strip, and the one after the last. Known once the strip is finished.
     """
 
-    def __init__(self, blurred: bool = False) -> None:
-        self._blurred = blurred
+    def __init__(self, is_lossy: bool = False) -> None:
+        self._is_lossy = is_lossy
         self.columns = 0
         self.joins: list[tuple[int, int]] = []
         self.is_sweep = False
@@ -45,6 +48,7 @@ class GrowingStrip:
         self._canvas: Canvas | None = None  # until the screens scroll
         self._front = 0  # the column that the bar passes next
         self._scrolls = False
+        self._undecided = Undecided()
         self._shift = 0  # of the last screen that moved: the next is likely to move as far
 
     def add(self, screen: Screen) -> None:
@@ -60,13 +64,12 @@ class GrowingStrip:
         elif np.array_equal(last.values, screen.values):
             self._repeat()
         else:
-            shift = find_shift(last, screen, self._shift)
-            if self._canvas is None:
-                self._append(screen, shift)
-            elif self.is_sweep:
-                self._sweep_on(self._canvas, screen, shift)
+            if self._canvas is not None and self.is_sweep:
+                self._sweep_on(self._canvas, screen)
+            elif self._canvas is not None:
+                self._first_move(self._canvas, last, screen)
             else:
-                self._first_move(self._canvas, screen, shift)
+                self._append(screen, find_shift(last, screen, self._shift))
         self._last = screen
 
     def finish(self) -> tuple[NDArray[np.uint8], tuple[int, ...]]:
@@ -75,7 +78,7 @@ class GrowingStrip:
         if last is not None and self._is_blank:
             return last.pixels.copy(), (0,) * len(self._starts)
         if self._canvas is not None and not self.is_sweep:
-            self._stand(self._canvas)
+            self._settle(self._canvas)
         if self.is_sweep:
             self._trim()
         if not self.is_sweep and not self._scrolls:
@@ -109,7 +112,7 @@ class GrowingStrip:
         self._starts = [-screen.columns] * len(self._starts) + [-undrawn]
         self._blocks = [screen.pixels[:, undrawn:].copy()]
         self.columns = screen.columns - undrawn
-        self._canvas = Canvas(screen, self._blurred)
+        self._canvas = Canvas(screen, self._is_lossy)
 
     def _repeat(self) -> None:
         self._starts.append(self._starts[-1])
@@ -128,14 +131,19 @@ class GrowingStrip:
             self._blocks.append(screen.last_columns(shift))
             self.columns += shift
 
-    def _first_move(self, canvas: Canvas, screen: Screen, shift: int | None) -> None:
-        """Tell from the first screen that differs how the display works."""
-        change = None if shift else canvas.change(screen)
-        if change is not None and change.shows_sweep:
+    def _first_move(self, canvas: Canvas, last: Screen, screen: Screen) -> None:
+        """Tell from the first screens that differ how the display works."""
+        change, shift = canvas.change(screen), None
+        if change is None or not change.is_one_piece:
+            shift = find_shift(last, screen, self._shift)
+            change = None if shift else change
+        was_open = self._undecided.change
+        if self._undecided.look_at(change):
+            self._undecided.wait(len(self._starts))
+            self._repeat()
+        elif change is not None and change.shows_sweep:
             self._unroll(canvas, change)
             self._advance(canvas, screen, change)
-        elif change is not None and change.may_be_sweep:
-            self._repeat()  # the next screens will tell
         elif change is not None and (change.is_one_piece or shift == 0):
             canvas.fill(screen)
             self._repeat()
@@ -143,10 +151,22 @@ class GrowingStrip:
             raise _not_ordered()
         elif shift is None and canvas.is_nearly_blank:
             self._begin(screen)
+        elif shift is None and was_open is not None and not was_open.is_blurred:
+            raise _not_ordered()
         else:
             self._stand(canvas)
             self._canvas = None
             self._append(screen, shift)
+
+    def _settle(self, canvas: Canvas) -> None:
+        """Decide at the end what no screen has decided."""
+        last, change = self._last, self._undecided.change
+        if last is None or change is None or change.is_blurred:
+            self._stand(canvas)
+        else:
+            self._unroll(canvas, change)
+            self._advance(canvas, last, change)
+            self._starts.pop(-2)  # the same screen's
 
     def _stand(self, canvas: Canvas) -> None:
         """Take what stands on the canvas, from left to right, for the strip so far."""
@@ -159,18 +179,23 @@ class GrowingStrip:
 
     def _unroll(self, canvas: Canvas, change: Change) -> None:
         """Take what stood on the canvas before the bar moved, from behind the bar on."""
-        order = canvas.around(change.start, canvas.columns)
+        self._front = (change.start + change.blurred_columns) % canvas.columns
+        order = canvas.around(self._front, canvas.columns)
         blank = np.flatnonzero(~canvas.known[order[:_FRONT_COLUMNS]])
         order = order[int(blank[-1]) + 1 :] if len(blank) else order
         order = order[int(canvas.known[order].argmax()) :]
         self._blocks = [canvas.pixels[:, order]]
         self.columns = len(order)
-        self._starts = [self.columns - canvas.columns] * len(self._starts)
-        self._front = change.start
+        start = self.columns - canvas.columns
+        self._starts = [start] * len(self._starts)
+        for number, end in self._undecided.ends:
+            passed = (end - change.start) % canvas.columns
+            passed = passed if passed < change.columns else 0
+            self._starts[number:] = [start + passed] * (len(self._starts) - number)
         self.is_sweep = True
 
-    def _sweep_on(self, canvas: Canvas, screen: Screen, shift: int | None) -> None:
-        change = None if shift else canvas.change(screen)
+    def _sweep_on(self, canvas: Canvas, screen: Screen) -> None:
+        change = canvas.change(screen)
         if change is None or not change.is_one_piece:
             raise _not_ordered()
         self._advance(canvas, screen, change)
@@ -188,7 +213,7 @@ class GrowingStrip:
             if not change.is_small:
                 raise _not_ordered()
             passed = passed[:0]  # a mark that has moved elsewhere
-        passed = passed[: _before_bar(screen.pixels[:, passed])]
+        passed = passed[: _before_bar(screen.pixels[:, passed], change.is_other[passed])]
         self._blocks.append(screen.pixels[:, passed])
         canvas.draw(screen, passed)
         self._front = (self._front + len(passed)) % canvas.columns
@@ -212,11 +237,11 @@ class GrowingStrip:
             columns -= min(columns, block.shape[1])
 
 
-def _before_bar(pixels: NDArray[np.uint8]) -> int:
+def _before_bar(pixels: NDArray[np.uint8], is_other: NDArray[np.bool_]) -> int:
     """Count the columns before a bar that has nothing but its own blurred edge behind it."""
     shown = ~bridged(~is_picture(pixels))  # a column of the bar may have caught some noise
     blank = np.flatnonzero(~shown)
-    if not len(blank) or len(shown) - 1 - blank[-1] > BLURRED_COLUMNS:
+    if not len(blank) or int(is_other[blank[-1] + 1 :].sum()) > BLURRED_COLUMNS:
         return len(shown)
     before = np.flatnonzero(shown[: blank[-1]])
     return int(before[-1]) + 1 if len(before) else 0

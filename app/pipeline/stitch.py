@@ -3,8 +3,6 @@
 from collections.abc import Callable
 from contextlib import closing
 
-from pydicom.uid import JPEG2000, JPEGBaseline8Bit, JPEGExtended12Bit, JPEGLSNearLossless
-
 from app.pipeline.dicom import Recording
 from app.pipeline.errors import TooLarge, TooShort
 from app.pipeline.growing import GrowingStrip
@@ -14,8 +12,6 @@ from app.pipeline.results import Region, Strip, Warning
 
 MIN_DURATION_S = 0.3
 _MAX_WARNINGS = 10
-
-_LOSSY = frozenset({JPEGBaseline8Bit, JPEGExtended12Bit, JPEGLSNearLossless, JPEG2000})
 
 
 def stitch(
@@ -55,7 +51,7 @@ def stitch(
     CorruptPixelData
         If a screen cannot be decoded.
     """
-    growing = GrowingStrip(blurred=recording.info.transfer_syntax_uid in _LOSSY)
+    growing = GrowingStrip(recording.is_lossy)
     with closing(recording.stored_screens()) as screens:
         for number, (values, to_grey) in enumerate(screens, start=1):
             growing.add(Screen(values, to_grey))

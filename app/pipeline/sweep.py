@@ -2,8 +2,9 @@
 
 Of two consecutive screens of a sweep all columns are the same but those that the bar has passed.
 Those columns are new; they begin where the bar stood before. So a sweep tells itself from an
-M-mode that scrolls, where every column moves, and from a picture that is frozen under a moving
-cursor, where nothing new stands behind the cursor.
+M-mode that scrolls, where every column moves. On a picture that is frozen under a moving cursor
+columns change, too, most of all where compression has blurred what stands beside it; but never
+many of them, and they change back.
 """
 
 from dataclasses import dataclass
@@ -11,13 +12,18 @@ from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import binary_closing, label
+from scipy.ndimage import find_objects, label
 
+from app.pipeline.columns import (
+    is_faint,
+    is_picture,
+    longest_piece,
+    longest_run,
+    longest_stretch,
+    without_specks,
+)
 from app.pipeline.registration import Screen, chance_difference
 
-# Between the darkest and the brightest pixel of a column that shows something. A bar, a blank
-# column or a cursor is of one grey, up to the noise of compression.
-_PICTURE_RANGE = 16
 # Of what any two columns differ by: the most that compression may make a column that stays the
 # same differ by. It was 0.02 at 20:1; another beat's is beyond 0.05 in 19 of 20 columns.
 _SAME = 0.05
@@ -25,8 +31,10 @@ _OFF_COLUMNS = 2
 _SHARPNESS = 1.3  # how much worse columns that are that far off have to fit
 _SCATTERED = 0.1  # share of the columns that marks elsewhere on the screen may change
 _LEAST_OVERWRITTEN_COLUMNS = 8  # before a display counts as one that sweeps
+_MOST_HIDDEN_COLUMNS = 36  # by cursors of 16 columns, four columns apart, on two screens
+_LEAST_SHOWN_AGAIN_COLUMNS = 3  # of a cursor's place; after compression two may be so by chance
+_LEAST_BLURRED_COLUMNS = 2  # side by side, that another beat does not resemble so much by chance
 BLURRED_COLUMNS = 8  # to either side of a cursor or bar may compression change what stands there
-_CHANCE = np.ones(5, bool)
 
 
 @dataclass(frozen=True)
@@ -40,13 +48,16 @@ class Change:
     columns : int
         Number of columns from there on, around the right edge of the screen.
     overwritten : int
-        How many of them showed another picture before; the others showed none.
+        Length of the longest stretch of them that showed another picture before.
     is_one_piece : bool
         Whether nothing but a few marks has changed elsewhere.
     is_small : bool
         Whether all of it could be a few marks.
-    may_be_blur : bool
-        Whether all of what is overwritten may have changed by compression alone.
+    is_other, is_same : ndarray of bool, shape (columns,)
+        For every column of the screen whether it shows another picture than before, and not the
+        same after compression, or the same one. Columns that show nothing are neither.
+    is_blurred : bool
+        Whether compression may have changed what stands beside the new columns.
     """
 
     start: int
@@ -54,15 +65,45 @@ class Change:
     overwritten: int
     is_one_piece: bool
     is_small: bool
-    may_be_blur: bool
+    is_other: NDArray[np.bool_]
+    is_same: NDArray[np.bool_]
+    is_blurred: bool
 
     @property
     def shows_sweep(self) -> bool:
-        return self.may_be_sweep and not self.may_be_blur
+        """Whether more is overwritten than a cursor could have hidden before and hides now."""
+        blurred = 2 * BLURRED_COLUMNS if self.is_blurred else 0
+        return self.is_one_piece and self.overwritten > _MOST_HIDDEN_COLUMNS + blurred
 
     @property
     def may_be_sweep(self) -> bool:
-        return self.is_one_piece and self.overwritten >= _LEAST_OVERWRITTEN_COLUMNS
+        """Whether more is overwritten than the end of what was drawn can have blurred."""
+        blurred = BLURRED_COLUMNS if self.is_blurred else 0
+        return self.is_one_piece and self.overwritten >= _LEAST_OVERWRITTEN_COLUMNS + blurred
+
+    @property
+    def end(self) -> int:
+        """The column after the last new one."""
+        return (self.start + self.columns) % len(self.is_other)
+
+    @property
+    def blurred_columns(self) -> int:
+        """How many columns from the first on may have changed by compression alone."""
+        piece = np.arange(self.start, self.start + self.columns) % len(self.is_other)
+        return int(self.is_other[piece].argmax())
+
+    def undoes(self, was_other: NDArray[np.bool_]) -> bool:
+        """Whether something is shown again that had been hidden, as a bar never does.
+
+        Parameters
+        ----------
+        was_other : ndarray of bool, shape (columns,)
+            For every column whether it has shown another picture since.
+        """
+        again = was_other & self.is_same
+        if not self.is_blurred:
+            return bool(again.any())
+        return longest_stretch(again) >= _LEAST_SHOWN_AGAIN_COLUMNS
 
 
 class Canvas:
@@ -72,12 +113,15 @@ class Canvas:
     ----------
     screen : Screen
         The first one.
-    blurred : bool
-        Whether the screens were compressed with losses.
+    is_blurred : bool
+        Whether the screens are known to have been compressed with losses. Where they are not, it
+        is found out: columns that show nothing are not of one grey then, and columns beside those
+        that change have changed a little.
     """
 
-    def __init__(self, screen: Screen, blurred: bool) -> None:
-        self._blurred = blurred
+    def __init__(self, screen: Screen, is_blurred: bool) -> None:
+        is_faint_run = longest_run(is_faint(screen.pixels)) >= _LEAST_BLURRED_COLUMNS
+        self._is_blurred = is_blurred or is_faint_run
         self.pixels = screen.pixels.copy()
         self.known = is_picture(screen.pixels)
 
@@ -104,8 +148,17 @@ class Canvas:
         self.known[columns] = True
 
     def fill(self, screen: Screen) -> None:
-        """Take over the columns that are seen for the first time."""
-        self.draw(screen, np.flatnonzero(~self.known & is_picture(screen.pixels)))
+        """Take over the columns that are seen for the first time.
+
+        Compression has blurred the end of what had been drawn before them: it is taken over, too.
+        """
+        shown = is_picture(screen.pixels)
+        filled = ~self.known & shown
+        stretches, count = label(~self.known)
+        for (stretch,) in find_objects(stretches, count) if self._is_blurred else []:
+            if filled[stretch].any():
+                filled[max(0, stretch.start - BLURRED_COLUMNS) : stretch.start] = True
+        self.draw(screen, np.flatnonzero(filled & shown))
 
     def change(self, screen: Screen) -> Change | None:
         """Compare a screen with what has been shown.
@@ -120,33 +173,46 @@ class Canvas:
         both = np.flatnonzero(shown & self.known)
         if len(both) < self.least_same_columns:
             return None
-        same = np.zeros(self.columns, bool)
-        same[both] = self._is_same(screen, both)
-        new = _without_specks(shown & ~same)
-        start, columns = _longest_piece(new, same, max(4, self.columns // 16))
+        same, changed = self._compare(screen, both)
+        new = without_specks(shown & ~same)
+        start, columns = longest_piece(new, same, max(4, self.columns // 16))
         piece = self.around(start, columns)
         stayed = same.copy()
         stayed[piece] = False
         if self._sharp(screen, np.flatnonzero(stayed)) < self.least_same_columns:
             return None
-        within, few = int(new[piece].sum()), _SCATTERED * int(shown.sum())
-        overwritten = (new & self.known)[piece]
+        other = new & (changed | ~self.known)
+        if self._is_blurred and other[piece].any():
+            # what is merely blurred behind them will be drawn yet, or stays as it was
+            columns = int(np.flatnonzero(other[piece])[-1]) + 1
+            piece = piece[:columns]
+        within, few = int(other[piece].sum()), _SCATTERED * int(shown.sum())
         return Change(
             start,
             columns,
-            overwritten=int(overwritten.sum()),
-            is_one_piece=int(new.sum()) - within <= few,
+            overwritten=longest_stretch((other & self.known)[piece]),
+            is_one_piece=int(other.sum()) - within <= few,
             is_small=within <= few,
-            may_be_blur=self._blurred and _beyond_blur(overwritten) < _LEAST_OVERWRITTEN_COLUMNS,
+            is_other=other,
+            is_same=same,
+            is_blurred=self._is_blurred,
         )
 
-    def _is_same(self, screen: Screen, columns: NDArray[np.int64]) -> NDArray[np.bool_]:
+    def _compare(
+        self, screen: Screen, columns: NDArray[np.int64]
+    ) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+        """Find which columns show the same, and which show what compression does not explain."""
         difference = self._differences(screen, columns, 0)
         checked = columns[np.linspace(0, len(columns) - 1, 128).astype(int)]
         chance = chance_difference(self.pixels[:, checked], screen.pixels[:, checked])
-        alike = difference[difference <= _SAME * chance]
-        noise = float(np.quantile(alike, 0.75)) if len(alike) else 0.0
-        return np.asarray(difference <= min(max(1.0, 8 * noise), _SAME * chance))
+        alike = difference <= _SAME * chance
+        noise = float(np.quantile(difference[alike], 0.75)) if alike.any() else 0.0
+        same, changed, little = np.zeros((3, self.columns), bool)
+        same[columns] = difference <= min(max(1.0, 8 * noise), _SAME * chance)
+        little[columns] = alike & (difference > 0)
+        self._is_blurred |= longest_run(little) >= _LEAST_BLURRED_COLUMNS
+        changed[columns] = ~alike if self._is_blurred else ~same[columns]
+        return same, changed
 
     def _sharp(self, screen: Screen, columns: NDArray[np.int64]) -> int:
         """Count the columns that fit best where they are, and not a little beside."""
@@ -165,72 +231,3 @@ class Canvas:
         difference = self.pixels[:, columns + off].astype(np.float32)
         difference -= screen.pixels[:, columns]
         return np.asarray(np.einsum("ij,ij->j", difference, difference) / len(difference))
-
-
-def is_picture(pixels: NDArray[np.uint8]) -> NDArray[np.bool_]:
-    """For every column whether it shows something, and not one grey from top to bottom."""
-    return np.asarray(pixels.max(axis=0) - pixels.min(axis=0) > _PICTURE_RANGE)
-
-
-def find_bars(pixels: NDArray[np.uint8]) -> list[tuple[int, int]]:
-    """Find stretches of blank columns with a picture on both sides, as a sweep's bar leaves them.
-
-    Parameters
-    ----------
-    pixels : ndarray of uint8, shape (rows, columns)
-
-    Returns
-    -------
-    list of (int, int)
-        First column of each, and the one after its last; of one eighth of the screen at most.
-    """
-    shown = np.flatnonzero(is_picture(pixels))
-    gaps = np.flatnonzero(np.diff(shown) > 2)
-    bars = [(int(shown[gap]) + 1, int(shown[gap + 1])) for gap in gaps]
-    return [(a, b) for a, b in bars if b - a <= pixels.shape[1] // 8]
-
-
-def _without_specks(marked: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """Keep what is marked together with most of its near neighbours, around the edge."""
-    near = sum(np.roll(marked, by).astype(int) for by in (-2, -1, 0, 1, 2))
-    return np.asarray(marked & (near >= 3))
-
-
-def bridged(marked: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """Mark up to four columns between two that are marked, too: they are as they are by chance."""
-    room = len(_CHANCE)
-    return np.asarray(binary_closing(np.pad(marked, room), _CHANCE)[room:-room])
-
-
-def _beyond_blur(overwritten: NDArray[np.bool_]) -> int:
-    """Length of the longest stretch, less what a cursor in its middle may have blurred."""
-    labels, count = label(bridged(overwritten))
-    longest = int(np.bincount(labels)[1:].max()) if count else 0
-    return max(0, longest - 2 * BLURRED_COLUMNS)
-
-
-def _longest_piece(
-    new: NDArray[np.bool_], same: NDArray[np.bool_], bridged: int
-) -> tuple[int, int]:
-    """Find the stretch with most new columns, around the edge, as its start and length.
-
-    Up to `bridged` columns that have stayed the same, and any number of blank ones, may lie
-    between two new ones of a stretch.
-    """
-    columns = len(new)
-    at = np.flatnonzero(new)
-    if not len(at):
-        return 0, 0
-    stayed = np.concatenate(([0], np.cumsum(np.concatenate((same, same)))))
-    following = np.append(at[1:], at[0] + columns)
-    breaks = np.flatnonzero(stayed[following] - stayed[at] > bridged)
-    if not len(breaks):
-        return int(at[0]), columns
-    ends = at[breaks]  # last new column of every piece
-    starts = following[np.roll(breaks, 1)] % columns
-    lengths = (ends - starts) % columns + 1
-    counts = [
-        int(new[np.arange(s, s + n) % columns].sum()) for s, n in zip(starts, lengths, strict=True)
-    ]
-    best = int(np.argmax(counts))
-    return int(starts[best]), int(lengths[best])

@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from PIL import Image
 
+from app.pipeline.columns import find_bars
 from app.pipeline.errors import SweepNotOrdered
 from app.pipeline.growing import GrowingStrip
 from app.pipeline.registration import Screen
-from app.pipeline.sweep import find_bars
 from tests.strips import make_strip
 from tests.sweeps import sweep
 
@@ -263,6 +263,130 @@ def test_a_blurred_cursor_on_a_frozen_screen_adds_nothing(width: int, quality: i
     pixels, _, growing = join(screens, blurred=True)
     assert pixels.shape[1] == WIDTH
     assert not growing.is_sweep
+
+
+def among_other_things(screen: Pixels) -> Pixels:
+    """Put the M-mode on a screen where it does not begin with a block of JPEG."""
+    rows, columns = screen.shape
+    whole = np.full((rows + 60, columns + 90), 20, np.uint8)
+    whole[27 : 27 + rows, 30:40:3] = 180  # a scale beside it
+    whole[27 : 27 + rows, 45 : 45 + columns] = screen
+    return whole
+
+
+def compressed(screen: Pixels, compress: Callable[[Pixels], Pixels]) -> Pixels:
+    rows, columns = screen.shape
+    return compress(among_other_things(screen))[27 : 27 + rows, 45 : 45 + columns]
+
+
+def under_a_cursor(width: int, moves: int, screens: int, is_dashed: bool = False) -> Pixels:
+    """Move a cursor over a frozen picture."""
+    shown = np.repeat(make_strip(columns=WIDTH)[None], screens, axis=0)
+    for number, screen in enumerate(shown):
+        at = 200 + moves * number if abs(moves) < 20 else 20 + moves * number
+        for row in range(0, len(screen), 8):
+            screen[row : row + (4 if is_dashed else 8), at : at + width] = 255
+    return shown
+
+
+@pytest.mark.parametrize("is_known", [True, False])
+@pytest.mark.parametrize("quality", [95, 75, 50])
+@pytest.mark.parametrize("moves", [-15, -2, 2, 5, 9, 15, 37])
+@pytest.mark.parametrize("width", [1, 3, 5, 9, 15])
+def test_a_cursor_on_a_frozen_screen_is_no_sweep_after_jpeg(
+    width: int, moves: int, quality: int, is_known: bool
+) -> None:
+    screens = under_a_cursor(width, moves, 11)
+    jpegs = (compressed(screen, lambda pixels: as_jpeg(pixels, quality)) for screen in screens)
+    pixels, starts, growing = join(jpegs, blurred=is_known)
+    assert not growing.is_sweep
+    assert pixels.shape[1] == WIDTH
+    assert starts == (0,) * 11
+
+
+@pytest.mark.parametrize("compress", [np.asarray, as_jpeg, as_jpeg_2000])
+@pytest.mark.parametrize("moves", [-15, 2, 5, 9, 37])
+@pytest.mark.parametrize("width", [3, 9, 15])
+def test_a_dashed_cursor_on_a_frozen_screen_is_no_sweep(
+    width: int, moves: int, compress: Callable[[Pixels], Pixels]
+) -> None:
+    screens = under_a_cursor(width, moves, 11, is_dashed=True)
+    pixels, starts, growing = join(compressed(screen, compress) for screen in screens)
+    assert not growing.is_sweep
+    assert pixels.shape[1] == WIDTH
+    assert starts == (0,) * 11
+
+
+@pytest.mark.parametrize("screens", [2, 3])
+@pytest.mark.parametrize("moves", [2, 9, 15])
+@pytest.mark.parametrize("width", [1, 5, 9])
+def test_few_screens_under_a_cursor_are_no_sweep_after_jpeg(
+    width: int, moves: int, screens: int
+) -> None:
+    shown = under_a_cursor(width, moves, screens)
+    pixels, _, growing = join((compressed(screen, as_jpeg) for screen in shown), blurred=True)
+    assert not growing.is_sweep
+    assert pixels.shape[1] == WIDTH
+
+
+def test_a_frozen_screen_under_a_cursor_goes_on_to_scroll() -> None:
+    strip = make_strip(columns=900)
+    frozen = np.repeat(strip[None, :, :WIDTH], 4, axis=0)
+    for number, screen in enumerate(frozen):
+        screen[::2, 200 + 9 * number : 209 + 9 * number] = 255
+    scrolling = [strip[:, start : start + WIDTH] for start in (60, 170, 300)]
+    pixels, starts, growing = join([*frozen, *scrolling])
+    assert not growing.is_sweep
+    assert pixels.shape[1] == 300 + WIDTH
+    assert starts == (0, 0, 0, 0, 60, 170, 300)
+
+
+def test_what_waits_for_later_screens_keeps_its_place() -> None:
+    strip = make_strip(columns=900)
+    ends = [600, 620, 620, 630, 700]
+    pixels, starts, growing = join(sweep(strip, WIDTH, ends))
+    assert growing.is_sweep
+    np.testing.assert_array_equal(pixels, strip[:, 600 - WIDTH + 8 : 700])
+    assert starts == (-8, 12, 12, 22, 92)
+
+
+@pytest.mark.parametrize("is_known", [True, False])
+@pytest.mark.parametrize("quality", [95, 75, 50])
+@pytest.mark.parametrize("step", [12, 30, 98, 200])
+@pytest.mark.parametrize("bar", [0, 8, 40, 100])
+@pytest.mark.parametrize("first", [100, 330, 600])
+def test_a_sweep_is_ordered_after_jpeg(
+    first: int, bar: int, step: int, quality: int, is_known: bool
+) -> None:
+    """Whether the display is empty, nearly full or swept over before at the first screen."""
+    strip = make_strip(columns=1_500)
+    ends = list(range(first, min(1_400, max(first, WIDTH) + bar + max(100, 3 * step)), step))
+    screens = (
+        compressed(screen, lambda pixels: as_jpeg(pixels, quality))
+        for screen in sweep(strip, WIDTH, ends, bar)
+    )
+    pixels, _, growing = join(screens, blurred=is_known)
+    assert growing.is_sweep
+    assert growing.joins == []
+    begins = max(0, first + bar - WIDTH)
+    assert abs(pixels.shape[1] - (ends[-1] - begins)) <= 8
+    inner = pixels[:, 24:-24].astype(int)
+    off = [
+        np.abs(inner - strip[:, at : at + inner.shape[1]]).mean(axis=0).max()
+        for at in range(begins + 16, begins + 32)
+    ]
+    assert min(off) < 30
+
+
+@pytest.mark.parametrize("step", [30, 98])
+@pytest.mark.parametrize("first", [100, 600])
+def test_a_sweep_is_ordered_after_jpeg_2000(first: int, step: int) -> None:
+    strip = make_strip(columns=1_500)
+    ends = list(range(first, max(first, WIDTH) + 8 + max(100, 3 * step), step))
+    screens = (compressed(screen, as_jpeg_2000) for screen in sweep(strip, WIDTH, ends))
+    pixels, _, growing = join(screens, blurred=True)
+    assert growing.is_sweep
+    assert abs(pixels.shape[1] - (ends[-1] - max(0, first + 8 - WIDTH))) <= 8
 
 
 @pytest.mark.parametrize("quality", [90, 75, 50])
