@@ -63,13 +63,12 @@ class GrowingStrip:
             self._begin(screen)
         elif np.array_equal(last.values, screen.values):
             self._repeat()
+        elif self._canvas is None:
+            self._append(screen, find_shift(last, screen, self._shift))
+        elif self.is_sweep:
+            self._sweep_on(self._canvas, screen)
         else:
-            if self._canvas is not None and self.is_sweep:
-                self._sweep_on(self._canvas, screen)
-            elif self._canvas is not None:
-                self._first_move(self._canvas, last, screen)
-            else:
-                self._append(screen, find_shift(last, screen, self._shift))
+            self._first_move(self._canvas, last, screen)
         self._last = screen
 
     def finish(self) -> tuple[NDArray[np.uint8], tuple[int, ...]]:
@@ -113,6 +112,7 @@ class GrowingStrip:
         self._blocks = [screen.pixels[:, undrawn:].copy()]
         self.columns = screen.columns - undrawn
         self._canvas = Canvas(screen, self._is_lossy)
+        self._undecided = Undecided()
 
     def _repeat(self) -> None:
         self._starts.append(self._starts[-1])
@@ -138,8 +138,7 @@ class GrowingStrip:
             shift = find_shift(last, screen, self._shift)
             change = None if shift else change
         was_open = self._undecided.change
-        if self._undecided.look_at(change):
-            self._undecided.wait(len(self._starts))
+        if self._undecided.look_at(len(self._starts), change):
             self._repeat()
         elif change is not None and change.shows_sweep:
             self._unroll(canvas, change)

@@ -27,8 +27,8 @@ class Undecided:
     ends: list[tuple[int, int]] = field(default_factory=list)
     _was_other: NDArray[np.bool_] | None = None
 
-    def look_at(self, change: Change | None) -> bool:
-        """Take what the next screen shows.
+    def look_at(self, number: int, change: Change | None) -> bool:
+        """Take what the next screen, of the given number, shows.
 
         Returns
         -------
@@ -37,14 +37,11 @@ class Undecided:
         """
         if change is not None and self._was_other is not None:
             self.is_cursor |= change.undoes(self._was_other)
-        is_open = change is not None and change.may_be_sweep and not change.shows_sweep
-        self.change = change if is_open and not self.is_cursor else None
-        return self.change is not None
-
-    def wait(self, number: int) -> None:
-        """Leave it to the screens after this one, of the given number."""
-        if self.change is None:
-            raise ValueError("there is nothing to wait for")
-        self.ends.append((number, self.change.end))
-        other = self.change.is_other
-        self._was_other = other if self._was_other is None else self._was_other | other
+        self.change = None
+        if change is None or self.is_cursor or change.shows_sweep or not change.may_be_sweep:
+            return False
+        self.change = change
+        self.ends.append((number, change.end))
+        before = self._was_other
+        self._was_other = change.is_other if before is None else before | change.is_other
+        return True
