@@ -20,8 +20,9 @@ from app.api.study_views import view_added
 from app.api.uploads import FORM, ZIP, announced_bytes, check_headers, receive, too_large
 from app.jobs.archives import ArchiveError, ArchiveLimits, is_archive, open_archive
 from app.jobs.intake import Line, Upload
-from app.jobs.studies import Added, NameTakenError, StudyGoneError
+from app.jobs.studies import Added, NameTakenError
 from app.samples import MAX_SHEET_BYTES, Sheet, SheetError, clean_path, read_sheet
+from app.storage.studies import StudyGoneError
 from app.storage.study_schema import Study
 
 router = APIRouter(tags=["studies"])
