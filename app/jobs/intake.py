@@ -207,13 +207,15 @@ class Intake:
         Raises
         ------
         KeyReusedError
-            `sent_as` came with other bytes or options before.
+            `sent_as` came with other bytes or options before, `force` among them.
         StorageFullError
         OSError
             The upload cannot be stored.
         """
         fingerprint = self._fingerprint(upload.sha256, options, owner)
-        sent = None if sent_as is None else _sent_key(sent_as, upload.sha256, options, owner)
+        sent = None
+        if sent_as is not None:
+            sent = _sent_key(sent_as, upload.sha256, options, owner, force=force)
         if not force:
             existing = self._existing(fingerprint)
             if existing is not None and sent is None and self._stays(existing, keep):
@@ -408,8 +410,13 @@ class Intake:
         return hashlib.sha256(json.dumps(named, sort_keys=True).encode()).hexdigest()
 
 
-def _sent_key(name: str, sha256: str, options: Options, owner: str | None) -> SentKey:
-    asked = json.dumps({"sha256": sha256, "options": vars(options)}, sort_keys=True)
+def _sent_key(
+    name: str, sha256: str, options: Options, owner: str | None, *, force: bool
+) -> SentKey:
+    named: dict[str, object] = {"sha256": sha256, "options": vars(options)}
+    if force:  # only then, so that names from before it counted stand for what they stood for
+        named["force"] = True
+    asked = json.dumps(named, sort_keys=True)
     return SentKey(
         owner=owner or "",
         key_sha256=hashlib.sha256(name.encode()).hexdigest(),
