@@ -51,12 +51,13 @@ def _analyze(arguments: argparse.Namespace) -> int:
 
 
 def _study(arguments: argparse.Namespace) -> int:
-    from app.study import study
+    from app.study import default_name, study
+    from app.study_folder import readable
     from app.study_run import StudyOptions
 
     folder: Path = arguments.folder
     options = StudyOptions(
-        name=arguments.name or folder.resolve().name or "study",
+        name=readable(arguments.name) if arguments.name else default_name(folder),
         profile=arguments.profile,
         body_mass_g=arguments.body_mass_g,
         figures=arguments.figures,

@@ -1,6 +1,7 @@
 """The command ``study``: a folder of recordings in, tables and figures out."""
 
 import os
+import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -19,8 +20,8 @@ from rich.text import Text
 
 from app.client import Client, ServiceError
 from app.private_service import PREFIX, PrivateServiceError, private_service
-from app.samples import SheetError
-from app.study_folder import read_folder
+from app.samples import SheetError, clean_path
+from app.study_folder import read_folder, readable
 from app.study_run import (
     FAILURES,
     Failure,
@@ -34,9 +35,17 @@ from app.study_run import (
 INTERRUPTED = 130
 """Status of a run that the user stopped, as shells have it for SIGINT."""
 
+MAX_STUDY_NAME_LENGTH = 200
+"""Longest name of a study, in characters."""
+
 _DATA = ".service"
 _LOG = "service.log"
 _SHOWN_FAILURES = 40
+
+
+def default_name(folder: Path) -> str:
+    """Name a study after its folder, in letters that a service takes."""
+    return clean_path(readable(folder.resolve().name))[:MAX_STUDY_NAME_LENGTH] or "study"
 
 
 def study(
@@ -81,11 +90,10 @@ def study(
         if not (found.files or found.missing or found.unreadable):
             return _refuse(console, f"There are no recordings in {folder}.")
         if found.skipped:
-            left_out = f"Not recordings, and left out: {_some(found.skipped)}"
-            console.print(Text(left_out))
+            console.print(_text(f"Not recordings, and left out: {_some(found.skipped)}"))
         if found.renamed:
             renamed = [f"{was} as {name}" for name, was in found.renamed.items()]
-            console.print(Text(f"Their names are taken, so they go by others: {_some(renamed)}"))
+            console.print(_text(f"Their names are taken, so they go by others: {_some(renamed)}"))
         with (
             _service(server, results) as address,
             _waiting_client(address, key, stop) as client,
@@ -108,7 +116,7 @@ def study(
     except UnicodeDecodeError:
         return _refuse(console, f"{key_file} holds no key: keys are plain letters and digits.")
     except OSError as error:
-        return _refuse(console, f"{error.filename}: {error.strerror or 'cannot be used'}")
+        return _refuse(console, _reason(error))
     beside = len(found.missing) + len(found.unreadable)
     _conclude(console, len(found.files), beside, failures, results)
     return 1 if failures else 0
@@ -167,22 +175,40 @@ def _conclude(
     if failures:
         table = Table("file", "code", "why", title="Without a result", title_justify="left")
         for failure in failures[:_SHOWN_FAILURES]:
-            # as text: square brackets in a name are no markup
-            table.add_row(*map(Text, (failure.file_name, failure.code, failure.detail)))
+            table.add_row(*map(_text, (failure.file_name, failure.code, failure.detail)))
         console.print(table)
         if len(failures) > _SHOWN_FAILURES:
             more = len(failures) - _SHOWN_FAILURES
-            console.print(f"and {more} more in {results / FAILURES}", highlight=False)
+            console.print(_text(f"and {more} more in {results / FAILURES}"))
     done = total - (len(failures) - beside)
     console.print(
         f"{done} of {total} recordings analysed, {len(failures)} failures.", highlight=False
     )
-    print(results)
+    _print_path(results)
+
+
+def _print_path(path: Path) -> None:
+    """Print a path so that a script can open it, whatever bytes it is made of."""
+    try:
+        print(path)
+    except UnicodeEncodeError:
+        sys.stdout.flush()
+        sys.stdout.buffer.write(os.fsencode(path) + b"\n")
 
 
 def _refuse(console: Console, reason: str) -> int:
-    console.print(Text(f"python -m app study: {reason}"))
+    console.print(_text(f"python -m app study: {reason}"))
     return 1
+
+
+def _reason(error: OSError) -> str:
+    why = error.strerror or "cannot be used"
+    return why if error.filename is None else f"{os.fsdecode(error.filename)}: {why}"
+
+
+def _text(words: str) -> Text:
+    """Make of words what a terminal shows as it is: brackets are no markup, odd bytes a mark."""
+    return Text(words.encode(errors="surrogateescape").decode(errors="replace"))
 
 
 def _some(names: Sequence[str]) -> str:
