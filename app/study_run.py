@@ -1,17 +1,19 @@
 """One run of a study from a folder: send what is not there yet, fetch what is done."""
 
+import csv
 import json
 import os
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from time import monotonic
 
 from app.background import BackgroundThreads
 from app.client import Client, Json, ServiceError
-from app.output.cells import table
+from app.output.cells import cell, table
 from app.samples import clean_path
 from app.study_folder import LocalFile, StudyFolder
 
@@ -20,6 +22,8 @@ RECORDINGS = "recordings"
 TABLES = ("summary", "beats", "mice", "published_all", "published_stats")
 RESULT_TABLES = ("beats", "trace")
 FAILURES = "failures.csv"
+NOT_FINISHED = "not_finished"
+"""Code of a file of which nobody knows what would have come: the service was lost before."""
 
 POLL_S, LONGEST_POLL_S = 1.0, 15.0
 TABLES_EVERY_S = 30.0
@@ -91,6 +95,8 @@ class StudyRun:
         Set by whoever wants the run to end early.
     tell : callable
         Told how far it is, again and again.
+    lost : callable, optional
+        Gives the error that the service will not be back with, once that is known.
     """
 
     def __init__(
@@ -104,6 +110,7 @@ class StudyRun:
         uploads: int,
         stop: threading.Event,
         tell: Callable[[Progress], None],
+        lost: Callable[[], ServiceError | None] = lambda: None,
     ) -> None:
         self._client = client
         self._server = server
@@ -113,6 +120,8 @@ class StudyRun:
         self._uploads = uploads
         self._stop = stop
         self._tell = tell
+        self._lost = lost
+        self._entries: Mapping[str, Json] | None = None
         self._sent = 0
         self._refused: dict[str, Failure] = {}
         self._lock = threading.Lock()
@@ -128,15 +137,26 @@ class StudyRun:
         Raises
         ------
         ServiceError
-            The service cannot be reached, or lets nobody in, or has no room.
+            The service cannot be reached, or lets nobody in, or has no room; ``failures.csv`` says
+            then what has no result.
         StudyStateError
         Stopped
         OSError
             The results cannot be written.
         """
         self._out.mkdir(parents=True, exist_ok=True)
+        try:
+            return self._run()
+        except (ServiceError, Stopped) as error:
+            reason = self._lost() or error
+            if isinstance(reason, ServiceError):
+                with suppress(OSError):  # what ended the study is what has to be said
+                    self._write_failures(self._unfinished(reason))
+            raise reason from None
+
+    def _run(self) -> Sequence[Failure]:
         study = self._open_study()
-        known = {entry["file_name"]: entry for entry in self._client.files(study["id"])}
+        known = self._list(study)
         self._forget(known)
         with (
             BackgroundThreads(self._uploads, "upload") as senders,
@@ -150,13 +170,20 @@ class StudyRun:
                 entries = self._fetch_until_done(study, sending, fetchers)
             except BaseException as error:
                 self._stop.set()
-                if isinstance(error, ServiceError):
-                    self._write_failures(self._unfinished(error))
+                if isinstance(error, ServiceError) and error.status is not None:
+                    with suppress(ServiceError, Stopped, OSError):  # it is there, and may go on
+                        self._write_tables(study)
                 raise
         self._write_tables(study)
         failures = self._failures(entries)
         self._write_failures(failures)
         return failures
+
+    def _list(self, study: Json) -> Mapping[str, Json]:
+        """Ask for the files that the study has, by their names."""
+        entries = {entry["file_name"]: entry for entry in self._client.files(study["id"])}
+        self._entries = entries
+        return entries
 
     def _open_study(self) -> Json:
         state = self._out / STATE
@@ -245,7 +272,7 @@ class StudyRun:
         while True:
             all_sent = all(future.done() for future in sending)
             began = monotonic()
-            entries = {e["file_name"]: e for e in self._client.files(study["id"])}
+            entries = self._list(study)
             # a long list is asked for less often, so that looking is not most of the work
             pause_s = min(max(POLL_S, 5 * (monotonic() - began)), LONGEST_POLL_S)
             for future in (*sending, *fetching.values()):
@@ -316,18 +343,41 @@ class StudyRun:
 
     def _unfinished(self, error: ServiceError) -> Sequence[Failure]:
         """What is known of the files when the service is lost."""
-        failures = self._failures({})
+        entries = self._entries or {}
+        ended = {name: e for name, e in entries.items() if e["status"] not in _UNFINISHED}
+        failures = list(self._failures(ended))
         named = {failure.file_name for failure in failures}
+        earlier = self._earlier_reasons() if self._entries is None else {}
         for file in self._folder.files:
-            complete = self._out / RECORDINGS / file.name / "analysis.json"
-            if file.name not in named and not complete.exists():
-                failures = [*failures, Failure(file.name, "not_finished", error.detail)]
+            if file.name not in named and not self._has_result(file, entries.get(file.name)):
+                code, detail = earlier.get(cell(file.name), (NOT_FINISHED, error.detail))
+                failures.append(Failure(file.name, code, detail))
         return sorted(failures, key=lambda failure: failure.file_name)
 
+    def _has_result(self, file: LocalFile, entry: Json | None) -> bool:
+        complete = self._out / RECORDINGS / file.name / "analysis.json"
+        if entry is None:
+            return complete.exists()
+        return _read_result(complete, entry["analysis_id"]) is not None
+
+    def _earlier_reasons(self) -> Mapping[str, tuple[str, str]]:
+        """Read why files had no result at the end of the run before, by names as they are written.
+
+        They hold where the service is lost before it has said anything of the files.
+        """
+        try:
+            with (self._out / FAILURES).open(encoding="utf-8", newline="") as stream:
+                return {
+                    row["file_name"]: (row["code"], row["detail"])
+                    for row in csv.DictReader(stream)
+                    if row["code"] != NOT_FINISHED
+                }
+        except (OSError, ValueError, KeyError, csv.Error):  # none, or not as it was left
+            return {}
+
     def _write_failures(self, failures: Sequence[Failure]) -> None:
-        with (self._out / FAILURES).open("w", encoding="utf-8", newline="") as stream:
-            rows = ((f.file_name, f.code, f.detail) for f in failures)
-            stream.write(table(("file_name", "code", "detail"), rows))
+        rows = ((f.file_name, f.code, f.detail) for f in failures)
+        _write(self._out / FAILURES, table(("file_name", "code", "detail"), rows))
 
 
 def _read_state(path: Path) -> Json:
@@ -355,8 +405,11 @@ def _write(path: Path, text: str) -> None:
     """Write a file whole or not at all, also where the power fails."""
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f".{path.name}.part")
-    with part.open("w", encoding="utf-8") as stream:
-        stream.write(text)
-        stream.flush()
-        os.fsync(stream.fileno())
-    part.replace(path)
+    try:
+        with part.open("w", encoding="utf-8", newline="") as stream:
+            stream.write(text)
+            stream.flush()
+            os.fsync(stream.fileno())
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)

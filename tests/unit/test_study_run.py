@@ -1,5 +1,6 @@
 """A run of a study against a made-up service: what is sent, sent again, and passed over."""
 
+import csv
 import hashlib
 import json
 import threading
@@ -12,7 +13,7 @@ import pytest
 from app.client import Client, ServiceError
 from app.samples import Sample
 from app.study_folder import LocalFile, StudyFolder, Unreadable
-from app.study_run import FAILURES, STATE, StudyOptions, StudyRun, StudyStateError
+from app.study_run import FAILURES, STATE, Stopped, StudyOptions, StudyRun, StudyStateError
 
 LINKS = ("summary_csv", "beats_csv", "mice_csv", "published_all_csv", "published_stats_csv")
 
@@ -150,6 +151,93 @@ def test_a_service_that_is_lost_leaves_a_list_of_what_has_no_result(tmp_path: Pa
         run(service, tmp_path, "good.dcm", "lost.dcm")
     listed = (tmp_path / "out" / FAILURES).read_text("utf-8").splitlines()
     assert [line.split(",")[:2] for line in listed[1:]] == [["lost.dcm", "not_finished"]]
+
+
+def reasons(tmp_path: Path) -> dict[str, str]:
+    with (tmp_path / "out" / FAILURES).open(newline="", encoding="utf-8") as stream:
+        return {row["file_name"]: row["code"] for row in csv.DictReader(stream)}
+
+
+def test_reasons_that_are_known_outlast_the_service(tmp_path: Path) -> None:
+    service = Service({"b.dcm": "corrupt_pixel_data"}, b"bytes")
+    with pytest.raises(ServiceError):
+        run(service, tmp_path, "b.dcm", "lost.dcm")
+    assert reasons(tmp_path) == {"b.dcm": "corrupt_pixel_data", "lost.dcm": "not_finished"}
+
+
+@pytest.mark.parametrize("asked", ["/v1/studies/s", "/v1/studies/s/analyses", "/v1/table"])
+def test_a_service_lost_at_the_beginning_or_the_end_leaves_the_list(
+    tmp_path: Path, asked: str
+) -> None:
+    service = Service({"=b.dcm": "corrupt_pixel_data"}, b"bytes")
+    lost = False
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        if lost and request.url.path == asked:
+            raise httpx.ConnectError("Connection refused")
+        return service(request)
+
+    run(answer, tmp_path, "good.dcm", "=b.dcm")  # type: ignore[arg-type]
+    assert reasons(tmp_path) == {"'=b.dcm": "corrupt_pixel_data"}
+    for name in (tmp_path / "out").glob("*.csv") if asked == "/v1/table" else ():
+        name.unlink()
+    lost = True
+    with pytest.raises(ServiceError, match="cannot be reached"):
+        run(answer, tmp_path, "good.dcm", "=b.dcm", "good too.dcm")  # type: ignore[arg-type]
+    late = {} if asked == "/v1/table" else {"good too.dcm": "not_finished"}
+    assert reasons(tmp_path) == {"'=b.dcm": "corrupt_pixel_data"} | late
+
+
+def test_a_result_of_other_bytes_is_none_of_these(tmp_path: Path) -> None:
+    service = Service({}, b"bytes")
+    run(service, tmp_path, "good.dcm")
+    service.entries["good.dcm"] |= {"status": "running", "analysis_id": "another"}
+    with pytest.raises(ServiceError):
+        run(service, tmp_path, "good.dcm", "lost.dcm")
+    assert reasons(tmp_path) == {"good.dcm": "not_finished", "lost.dcm": "not_finished"}
+
+
+def test_a_service_without_room_for_more_gives_the_tables(tmp_path: Path) -> None:
+    service = Service({}, b"bytes")
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        if request.method == "POST":
+            return httpx.Response(507, json={"detail": "No room.", "code": "storage_full"})
+        return service(request)
+
+    with pytest.raises(ServiceError, match="No room"):
+        run(answer, tmp_path, "a.dcm")  # type: ignore[arg-type]
+    assert (tmp_path / "out" / "summary.csv").read_bytes() == b"table"
+    assert reasons(tmp_path) == {"a.dcm": "not_finished"}
+
+
+def test_a_service_that_will_not_be_back_ends_the_run(tmp_path: Path) -> None:
+    stop = threading.Event()
+
+    def refuse(request: httpx.Request) -> httpx.Response:
+        stop.set()  # as whoever watches the service does
+        raise httpx.ConnectError("Connection refused")
+
+    def sleep(_: float) -> None:
+        raise Stopped
+
+    (tmp_path / "m.dcm").write_bytes(b"bytes")
+    folder = StudyFolder([LocalFile("m.dcm", tmp_path / "m.dcm", Sample())], [], [])
+    with Client("http://lab", transport=httpx.MockTransport(refuse), sleep=sleep) as client:
+        study = StudyRun(
+            client,
+            None,
+            folder,
+            tmp_path / "out",
+            StudyOptions("x"),
+            uploads=1,
+            stop=stop,
+            tell=lambda progress: None,
+            lost=lambda: ServiceError("It is gone.") if stop.is_set() else None,
+        )
+        with pytest.raises(ServiceError, match="gone"):
+            study.run()
+    assert reasons(tmp_path) == {"m.dcm": "not_finished"}
 
 
 @pytest.mark.parametrize(
