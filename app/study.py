@@ -19,8 +19,9 @@ from rich.table import Table
 from rich.text import Text
 
 from app.client import Client, ServiceError
-from app.private_service import PREFIX, PrivateServiceError, private_service
+from app.private_service import MOST_RESTARTS, PREFIX, PrivateServiceError, private_service
 from app.samples import SheetError, clean_path
+from app.settings import Settings
 from app.study_folder import read_folder, readable
 from app.study_run import (
     FAILURES,
@@ -38,6 +39,7 @@ INTERRUPTED = 130
 MAX_STUDY_NAME_LENGTH = 200
 """Longest name of a study, in characters."""
 
+_LOST = "The service on this machine cannot be started again; the same command goes on from here."
 _DATA = ".service"
 _LOG = "service.log"
 _SHOWN_FAILURES = 40
@@ -82,7 +84,12 @@ def study(
     """
     console = Console(stderr=True)
     results = out or folder.resolve().with_name(f"{folder.resolve().name}-results")
-    stop = threading.Event()
+    stop, lost = threading.Event(), threading.Event()
+
+    def give_up() -> None:
+        lost.set()
+        stop.set()  # nobody waits for what will not be back
+
     server = server and server.rstrip("/")
     try:
         key = None if key_file is None else key_file.read_text(encoding="ascii").strip()
@@ -95,12 +102,20 @@ def study(
             renamed = [f"{was} as {name}" for name, was in found.renamed.items()]
             console.print(_text(f"Their names are taken, so they go by others: {_some(renamed)}"))
         with (
-            _service(server, results) as address,
+            _service(server, results, len(found.files), give_up) as address,
             _waiting_client(address, key, stop) as client,
             _bars(console, len(found.files)) as tell,
         ):
             run = StudyRun(
-                client, server, found, results, options, uploads=uploads, stop=stop, tell=tell
+                client,
+                server,
+                found,
+                results,
+                options,
+                uploads=uploads,
+                stop=stop,
+                tell=tell,
+                lost=lambda: ServiceError(_LOST) if lost.is_set() else None,
             )
             failures = run.run()
     except (KeyboardInterrupt, Stopped):
@@ -108,7 +123,8 @@ def study(
         console.print("Stopped. The same command goes on from here.")
         return INTERRUPTED
     except (ServiceError, SheetError) as error:
-        return _refuse(console, error.detail)
+        detail = error.detail
+        return _refuse(console, f"{detail} See {results / _LOG}." if lost.is_set() else detail)
     except PrivateServiceError as error:
         return _refuse(console, f"{error} (see {results / _LOG}).")
     except StudyStateError as error:
@@ -123,7 +139,9 @@ def study(
 
 
 @contextmanager
-def _service(server: str | None, results: Path) -> Iterator[str]:
+def _service(
+    server: str | None, results: Path, files: int, give_up: Callable[[], None]
+) -> Iterator[str]:
     if server is not None:
         yield server
         return
@@ -135,7 +153,10 @@ def _service(server: str | None, results: Path) -> Iterator[str]:
         f"{PREFIX}DATA_DIR": str(results / _DATA),
         f"{PREFIX}SHUTDOWN_GRACE_S": "2",  # what was not done runs with the next start
     }
-    with private_service(settings, results / _LOG) as address:
+    # any recording may kill it as often as it is tried
+    restarts = MOST_RESTARTS + files * Settings().max_attempts
+    log = results / _LOG
+    with private_service(settings, log, restarts=restarts, give_up=give_up) as address:
         yield address
 
 
