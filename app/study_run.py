@@ -12,7 +12,7 @@ from pathlib import Path
 from time import monotonic
 
 from app.background import BackgroundThreads
-from app.client import Client, Json, ServiceError
+from app.client import Client, Json, ServiceError, Shape, checked
 from app.output.cells import cell, table
 from app.samples import clean_path
 from app.study_folder import LocalFile, StudyFolder
@@ -32,6 +32,26 @@ _UNFINISHED = ("queued", "running")
 _GONE = ("removed", "cancelled")
 _OF_ONE_FILE = (400, 409, 413, 415, 422, 500)
 """Statuses that are about the file that was sent; others would come again with the next."""
+
+_TEXT_OR_NONE = (str, type(None))
+_NUMBER_OR_NONE = (int, float, type(None))
+_STUDY: Shape = {"id": str, "profile": str, "body_mass_g": _NUMBER_OR_NONE}
+_ENTRY: Shape = {
+    "file_name": str,
+    "status": str,
+    "analysis_id": _TEXT_OR_NONE,
+    "size_bytes": int,
+    "sha256": str,
+    "body_mass_g": _NUMBER_OR_NONE,
+    "mouse_id": _TEXT_OR_NONE,
+    "sex": _TEXT_OR_NONE,
+    "group": _TEXT_OR_NONE,
+    "error": (dict, type(None)),
+    "links": {"self": str},
+}
+_ERROR: Shape = {"code": str, "detail": str}
+_ANALYSIS: Shape = {"links": {**{f"{name}_csv": str for name in RESULT_TABLES}, "figures": dict}}
+_TABLES: Shape = {"links": {**{f"{name}_csv": str for name in TABLES}, "overview_png": str}}
 
 _WORTH_ANOTHER_TRY = ("storage_full", "time_limit")
 """Codes of failures that are the service's and may be over by the next run."""
@@ -181,7 +201,11 @@ class StudyRun:
 
     def _list(self, study: Json) -> Mapping[str, Json]:
         """Ask for the files that the study has, by their names."""
-        entries = {entry["file_name"]: entry for entry in self._client.files(study["id"])}
+        entries = {}
+        for entry in self._client.files(study["id"]):
+            if checked(entry, _ENTRY)["error"] is not None:
+                checked(entry["error"], _ERROR)
+            entries[entry["file_name"]] = entry
         self._entries = entries
         return entries
 
@@ -195,7 +219,7 @@ class StudyRun:
                     f"{self._out} holds results of {there}; say with --out where others go."
                 )
             try:
-                study = self._client.study(known["id"])
+                study = checked(self._client.study(known["id"]), _STUDY)
             except ServiceError as error:
                 if error.code != "not_found":
                     raise
@@ -230,7 +254,7 @@ class StudyRun:
         if self._stop.is_set():
             raise Stopped
         try:
-            if known is None or not self._is_there(study, file, known):
+            if known is None or not self._is_there(file, known):
                 if known is not None and known["sha256"] != file.sha256:
                     self._client.remove_file(known["links"]["self"])  # the file has changed
                 sample = vars(file.sample)
@@ -244,10 +268,10 @@ class StudyRun:
         with self._lock:
             self._sent += 1
 
-    def _is_there(self, study: Json, file: LocalFile, known: Json) -> bool:
+    def _is_there(self, file: LocalFile, known: Json) -> bool:
         mass_g = file.sample.body_mass_g
         expected = vars(file.sample) | {
-            "body_mass_g": study["body_mass_g"] if mass_g is None else mass_g
+            "body_mass_g": self._options.body_mass_g if mass_g is None else mass_g
         }
         error = known["error"] or {"code": None}
         return (
@@ -305,13 +329,14 @@ class StudyRun:
         try:
             if analysis is None:
                 complete.unlink(missing_ok=True)
-                analysis = self._client.analysis(entry["analysis_id"])
+                analysis = checked(self._client.analysis(entry["analysis_id"]), _ANALYSIS)
                 for name in RESULT_TABLES:
                     self._client.download(analysis["links"][f"{name}_csv"], folder / f"{name}.csv")
             if self._options.figures:  # those may be wanted that an earlier run left out
                 for name, link in analysis["links"]["figures"].items():
-                    if is_new or not (folder / f"{name}.png").exists():
-                        self._client.download(link, folder / f"{name}.png")
+                    figure = folder / f"{clean_path(name)}.png"
+                    if is_new or not figure.exists():
+                        self._client.download(str(link), figure)
         except ServiceError as error:
             if error.status not in (404, 500):
                 raise
@@ -321,6 +346,7 @@ class StudyRun:
             _write(complete, json.dumps(analysis, indent=2))
 
     def _write_tables(self, study: Json) -> None:
+        checked(study, _TABLES)
         for name in TABLES:
             self._client.download(study["links"][f"{name}_csv"], self._out / f"{name}.csv")
         self._client.download(study["links"]["overview_png"], self._out / "overview.png")
@@ -395,9 +421,9 @@ def _read_state(path: Path) -> Json:
 def _read_result(path: Path, id: str) -> Json | None:
     """Read the result of an analysis that an earlier run fetched; None where it is another's."""
     try:
-        analysis = json.loads(path.read_text(encoding="utf-8"))
-        return dict(analysis) if analysis["id"] == id else None
-    except (FileNotFoundError, ValueError, KeyError, TypeError):
+        analysis = checked(json.loads(path.read_text(encoding="utf-8")), {"id": str, **_ANALYSIS})
+        return analysis if analysis["id"] == id else None
+    except (FileNotFoundError, ValueError, RecursionError, ServiceError):
         return None
 
 

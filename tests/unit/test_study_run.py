@@ -1,5 +1,6 @@
 """A run of a study against a made-up service: what is sent, sent again, and passed over."""
 
+import contextlib
 import csv
 import hashlib
 import json
@@ -10,6 +11,7 @@ from typing import Any
 import httpx
 import pytest
 
+from app import study_run
 from app.client import Client, ServiceError
 from app.samples import Sample
 from app.study_folder import LocalFile, StudyFolder, Unreadable
@@ -209,6 +211,57 @@ def test_a_service_without_room_for_more_gives_the_tables(tmp_path: Path) -> Non
         run(answer, tmp_path, "a.dcm")  # type: ignore[arg-type]
     assert (tmp_path / "out" / "summary.csv").read_bytes() == b"table"
     assert reasons(tmp_path) == {"a.dcm": "not_finished"}
+
+
+ANSWERS = {
+    "/v1/studies/s": ["id", "profile", "body_mass_g", "links", "links.summary_csv"],
+    "/v1/studies/s/analyses": [
+        "items", "items.0", "next_cursor", "items.0.file_name", "items.0.status", "items.0.sha256",
+        "items.0.analysis_id", "items.0.size_bytes", "items.0.body_mass_g", "items.0.mouse_id",
+        "items.0.error", "items.0.error.code", "items.0.error.detail", "items.0.links.self",
+    ],
+    "/v1/analyses/": ["id", "links", "links.beats_csv", "links.figures", "links.figures.heart"],
+    "": [""],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("path", "name"), [(path, name) for path, names in ANSWERS.items() for name in names]
+)
+@pytest.mark.parametrize("other", ["missing", 7, "text", [[]], {"x": None}, None], ids=str)
+def test_an_answer_of_another_form_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, path: str, name: str, other: object
+) -> None:
+    monkeypatch.setattr(study_run, "POLL_S", 0.001)
+    service = Service({"b.dcm": "corrupt_pixel_data"}, b"bytes")
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        given = service(request)
+        asked = request.url.path
+        here = asked.startswith(path) if path in ("", "/v1/analyses/") else asked == path
+        if not here or given.content == b"table":
+            return given
+        return httpx.Response(given.status_code, json=changed(given.json(), name, other))
+
+    with contextlib.suppress(ServiceError, StudyStateError):  # no other error, and no endless run
+        run(answer, tmp_path, "good.dcm", "b.dcm")  # type: ignore[arg-type]
+
+
+def changed(answer: Any, name: str, other: object) -> Any:
+    """Put something else in the place of a part of an answer, or leave it out."""
+    if not name:
+        return other
+    *above, last = (int(part) if part.isdecimal() else part for part in name.split("."))
+    part = answer
+    for step in above:
+        part = part[step] if (isinstance(part, list) and part) or isinstance(part, dict) else None
+        if part is None:
+            return answer
+    if other == "missing":
+        del part[last]
+    else:
+        part[last] = other
+    return answer
 
 
 def test_a_service_that_will_not_be_back_ends_the_run(tmp_path: Path) -> None:
