@@ -61,7 +61,8 @@ async def add_to_study(request: Request, service: Here, caller: Who, id: StudyId
 
     What cannot be measured is taken in with the reason, so that the study knows of every file. Of
     a ZIP archive, folders stay in the names, `samples.csv` is its sample sheet, and what comes
-    before an error stays. The same files again answer 200.
+    before an error stays. The same files with the same samples again answer 200, unless one of
+    them has no result: what failed, was cancelled or is removed is taken in anew.
     """
     caller.require_change()
     study = await to_thread.run_sync(see_study, service, id, caller)

@@ -150,6 +150,36 @@ async def test_what_cannot_be_measured_is_there_with_its_reason(client: httpx.As
     assert len(await table(client, study, "published_stats_csv")) == 1
 
 
+async def test_the_same_file_again_is_known_unless_it_has_no_result(
+    client: httpx.AsyncClient, core: Core
+) -> None:
+    study = await make(client)
+
+    async def again(content: bytes, name: str) -> tuple[int, int, int]:
+        answer = await add(client, study, content, file_name=name)
+        await ended(client, study)
+        return answer.status_code, answer.json()["added"], answer.json()["known"]
+
+    good, short, other = GOOD + b"1", GOOD + b"pixels:too_short", b"no dicom"
+    for content, name in ((good, "good"), (short, "short"), (other, "other")):
+        assert await again(content, name) == (202, 1, 0)
+    assert await again(good, "good") == (200, 0, 1)
+    assert await again(short, "short") == await again(other, "other") == (202, 1, 0)
+
+    (entry,) = [e for e in await entries(client, study) if e["file_name"] == "good"]
+    await client.delete(entry["links"]["analysis"])
+    assert await again(good, "good") == (202, 1, 0), "it was removed"
+    core.open.clear()
+    answer = await add(client, study, GOOD + b"2", file_name="stopped")
+    assert (await add(client, study, GOOD + b"2", file_name="stopped")).status_code == 200, "runs"
+    await client.delete(answer.json()["items"][0]["links"]["analysis"])
+    core.open.set()
+    assert await again(GOOD + b"2", "stopped") == (202, 1, 0), "it was cancelled"
+    described = (await client.get("/openapi.json")).json()["paths"]
+    said = described["/v1/studies/{id}/analyses"]["post"]["description"]
+    assert "unless one of\nthem has no result" in said
+
+
 async def test_the_profile_published_needs_every_mouse_s_mass(client: httpx.AsyncClient) -> None:
     study = await make(client, profile="published")
     (bare,) = (await add(client, study, file_name="a")).json()["items"]
