@@ -491,7 +491,7 @@ def _retry_after_s(response: httpx.Response) -> float:
     """Read ``Retry-After``: seconds, or a moment (RFC 9110, section 10.2.3)."""
     given = response.headers.get("retry-after", "").strip()
     if given.isdecimal():
-        return float(min(int(given), 3600))
+        return float(min(int(given[:9]), 3600))
     try:
         moment = parsedate_to_datetime(given)
     except ValueError:

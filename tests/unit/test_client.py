@@ -106,6 +106,17 @@ def test_what_cannot_be_a_key_is_refused_and_not_shown(key: str) -> None:
     assert key not in raised.value.detail
 
 
+@pytest.mark.parametrize(
+    ("given", "least_s"),
+    [("9" * 5000, 3600), ("7", 7), ("-7", 0), ("soon", 0), ("", 0), ("Mon, 99 Foo 2026", 0)],
+)
+def test_whatever_it_is_asked_to_wait_it_comes_back(given: str, least_s: float) -> None:
+    service = Service(busy(**{"Retry-After": given}), ok(id="s"))
+    assert service.client().study("s") == {"id": "s"}
+    (pause,) = service.pauses
+    assert least_s <= pause <= max(least_s, FIRST_PAUSE_S)
+
+
 def test_it_needs_nothing_but_httpx() -> None:
     tree = ast.parse(Path(module.__file__).read_text("utf-8"))
     roots = {
