@@ -1,5 +1,6 @@
 """The command ``study``: a folder of recordings in, tables and figures out."""
 
+import fcntl
 import os
 import sys
 import threading
@@ -102,6 +103,7 @@ def study(
             renamed = [f"{was} as {name}" for name, was in found.renamed.items()]
             console.print(_text(f"Their names are taken, so they go by others: {_some(renamed)}"))
         with (
+            _alone(results),
             _service(server, results, len(found.files), give_up) as address,
             _waiting_client(address, key, stop) as client,
             _bars(console, len(found.files)) as tell,
@@ -139,13 +141,38 @@ def study(
 
 
 @contextmanager
+def _alone(results: Path) -> Iterator[None]:
+    """Keep another run out of a folder of results: both would write the same files.
+
+    Raises
+    ------
+    StudyStateError
+        Another run is at work there.
+    OSError
+        The folder cannot be made.
+    """
+    results.mkdir(parents=True, exist_ok=True)
+    folder = os.open(results, os.O_RDONLY)
+    try:
+        fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(folder)
+        raise StudyStateError(f"Another run is at work in {results}.") from None
+    except OSError:
+        pass  # not every file system of a network knows locks
+    try:
+        yield
+    finally:
+        os.close(folder)
+
+
+@contextmanager
 def _service(
     server: str | None, results: Path, files: int, give_up: Callable[[], None]
 ) -> Iterator[str]:
     if server is not None:
         yield server
         return
-    results.mkdir(parents=True, exist_ok=True)
     kept = {name: value for name, value in os.environ.items() if name.startswith(PREFIX)}
     for name in ("KEYS_FILE", "ROOT_PATH", "HOST", "PORT"):
         kept.pop(f"{PREFIX}{name}", None)

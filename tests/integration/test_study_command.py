@@ -164,6 +164,24 @@ def test_a_folder_may_be_called_what_is_no_text(gated, gate: Path, tmp_path: Pat
         assert "Traceback" not in refused.stderr
 
 
+def test_two_runs_do_not_write_the_same_results(gated, gate: Path, tmp_path: Path) -> None:
+    folder, out = tmp_path / "study", tmp_path / "out"
+    fill(folder, 2)
+    with gated() as service:
+        arguments = (folder, "--server", service.address, "--no-figures")
+        with running(*arguments, out=out) as first:
+            while uploads_of(service) < 2:
+                assert first.poll() is None, first.stderr.read()
+            second = run(*arguments, out=out)
+            assert second.returncode == 1
+            assert "Another run is at work in" in second.stderr
+            gate.write_text("open")
+            _, said = first.communicate(timeout=120)
+        assert first.returncode == 0, said
+        assert run(*arguments, out=out).returncode == 0, "its place is free"
+        assert uploads_of(service) == 2
+
+
 def test_a_client_that_is_stopped_goes_on(gated, gate: Path, tmp_path: Path) -> None:
     folder, out = tmp_path / "study", tmp_path / "out"
     fill(folder, 30)
