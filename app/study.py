@@ -135,8 +135,7 @@ def study(
         return _refuse(console, f"{key_file} holds no key: keys are plain letters and digits.")
     except OSError as error:
         return _refuse(console, _reason(error))
-    beside = len(found.missing) + len(found.unreadable)
-    _conclude(console, len(found.files), beside, failures, results)
+    _conclude(console, [file.name for file in found.files], failures, results)
     return 1 if failures else 0
 
 
@@ -218,7 +217,7 @@ def _bars(console: Console, total: int) -> Iterator[Callable[[Progress], None]]:
 
 
 def _conclude(
-    console: Console, total: int, beside: int, failures: Sequence[Failure], results: Path
+    console: Console, files: Sequence[str], failures: Sequence[Failure], results: Path
 ) -> None:
     if failures:
         table = Table("file", "code", "why", title="Without a result", title_justify="left")
@@ -228,9 +227,9 @@ def _conclude(
         if len(failures) > _SHOWN_FAILURES:
             more = len(failures) - _SHOWN_FAILURES
             console.print(_text(f"and {more} more in {results / FAILURES}"))
-    done = total - (len(failures) - beside)
+    done = len(set(files) - {failure.file_name for failure in failures})
     console.print(
-        f"{done} of {total} recordings analysed, {len(failures)} failures.", highlight=False
+        f"{done} of {len(files)} recordings analysed, {len(failures)} failures.", highlight=False
     )
     _print_path(results)
 

@@ -28,6 +28,7 @@ NOT_FINISHED = "not_finished"
 POLL_S, LONGEST_POLL_S = 1.0, 15.0
 TABLES_EVERY_S = 30.0
 _FETCHERS = 2
+_FAULT = 500
 _UNFINISHED = ("queued", "running")
 _GONE = ("removed", "cancelled")
 _OF_ONE_FILE = (400, 409, 413, 415, 422, 500)
@@ -144,6 +145,7 @@ class StudyRun:
         self._entries: Mapping[str, Json] | None = None
         self._sent = 0
         self._refused: dict[str, Failure] = {}
+        self._broken: dict[str, Failure] = {}  # tables that cannot be had
         self._lock = threading.Lock()
 
     def run(self) -> Sequence[Failure]:
@@ -152,7 +154,8 @@ class StudyRun:
         Returns
         -------
         sequence of Failure
-            The files that have no result, of all runs together; also in ``failures.csv``.
+            The files that have no result, of all runs together, and tables that the service breaks
+            on; also in ``failures.csv``.
 
         Raises
         ------
@@ -346,10 +349,17 @@ class StudyRun:
             _write(complete, json.dumps(analysis, indent=2))
 
     def _write_tables(self, study: Json) -> None:
-        checked(study, _TABLES)
-        for name in TABLES:
-            self._client.download(study["links"][f"{name}_csv"], self._out / f"{name}.csv")
-        self._client.download(study["links"]["overview_png"], self._out / "overview.png")
+        links = checked(study, _TABLES)["links"]
+        wanted = {f"{name}.csv": links[f"{name}_csv"] for name in TABLES}
+        for name, link in (wanted | {"overview.png": links["overview_png"]}).items():
+            self._broken.pop(name, None)
+            try:
+                self._client.download(link, self._out / name)
+            except ServiceError as error:
+                if error.status != _FAULT:
+                    raise
+                code = error.code or "not_fetched"
+                self._broken[name] = Failure(name, code, error.detail)
 
     def _failures(self, entries: Mapping[str, Json]) -> Sequence[Failure]:
         failures = [
@@ -357,7 +367,7 @@ class StudyRun:
             for name in self._folder.missing
         ]
         failures += [Failure(f.name, "unreadable", f.reason) for f in self._folder.unreadable]
-        failures += self._refused.values()
+        failures += [*self._refused.values(), *self._broken.values()]
         for name, entry in entries.items():
             if entry["status"] != "succeeded" and name not in self._refused:
                 error = entry["error"] or {

@@ -264,6 +264,25 @@ def changed(answer: Any, name: str, other: object) -> Any:
     return answer
 
 
+def test_a_table_that_the_service_breaks_on_keeps_no_other_back(tmp_path: Path) -> None:
+    service = Service({}, b"bytes")
+    breaks = True
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        if request.url.path == "/v1/studies/s":
+            given = service(request).json()
+            return httpx.Response(200, json=given | {"links": given["links"] | {"beats_csv": "/b"}})
+        if breaks and request.url.path == "/b":
+            return httpx.Response(500, json={"detail": "A fault.", "code": "internal_error"})
+        return service(request)
+
+    failures = run(answer, tmp_path, "good.dcm")  # type: ignore[arg-type]
+    assert failures == reasons(tmp_path) == {"beats.csv": "internal_error"}
+    assert (tmp_path / "out" / "overview.png").read_bytes() == b"table"
+    breaks = False
+    assert run(answer, tmp_path, "good.dcm") == {}  # type: ignore[arg-type]
+
+
 def test_a_service_that_will_not_be_back_ends_the_run(tmp_path: Path) -> None:
     stop = threading.Event()
 
