@@ -251,7 +251,14 @@ class StudyRun:
         """Take out of the study what has no result and is no longer in the folder."""
         for name in known.keys() - {file.name for file in self._folder.files}:
             if known[name]["status"] in ("failed", *_GONE):
-                self._client.remove_file(known[name]["links"]["self"])
+                self._take_out(known[name])
+
+    def _take_out(self, entry: Json) -> None:
+        try:
+            self._client.remove_file(entry["links"]["self"])
+        except ServiceError as error:
+            if error.code != "not_found":  # it is out, perhaps by a request whose answer was lost
+                raise
 
     def _send(self, study: Json, file: LocalFile, known: Json | None) -> None:
         if self._stop.is_set():
@@ -259,7 +266,7 @@ class StudyRun:
         try:
             if known is None or not self._is_there(file, known):
                 if known is not None and known["sha256"] != file.sha256:
-                    self._client.remove_file(known["links"]["self"])  # the file has changed
+                    self._take_out(known)  # the file has changed
                 sample = vars(file.sample)
                 self._client.add_file(study["id"], file.path, file_name=file.name, **sample)
         except ServiceError as error:

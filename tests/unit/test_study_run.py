@@ -283,6 +283,19 @@ def test_a_table_that_the_service_breaks_on_keeps_no_other_back(tmp_path: Path) 
     assert run(answer, tmp_path, "good.dcm") == {}  # type: ignore[arg-type]
 
 
+def test_what_is_out_of_the_study_already_is_not_missed(tmp_path: Path) -> None:
+    service = Service({"was here.dcm": "too_short", "changed good.dcm": "too_short"}, b"before")
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        if request.method == "DELETE":  # the answer to the first one never arrived
+            service.entries.pop(request.url.path.rsplit("/", 1)[1], None)
+            return httpx.Response(404, json={"detail": "No such file.", "code": "not_found"})
+        return service(request)
+
+    assert run(answer, tmp_path, "changed good.dcm") == {}  # type: ignore[arg-type]
+    assert service.sent == ["changed good.dcm"]
+
+
 def test_a_service_that_will_not_be_back_ends_the_run(tmp_path: Path) -> None:
     stop = threading.Event()
 
