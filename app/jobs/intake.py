@@ -296,7 +296,9 @@ class Intake:
             begun = removed is not None and not removed.finished and self.queue.cancel(id)
         if removed is None:
             return False
-        if not removed.finished and not begun:
+        if begun:  # whoever runs it still reads its recording, and clears up
+            return True
+        if not removed.finished:
             self.metrics.count_analysis("cancelled", {})
         self.files.drop_upload(id, removed.sha256)
         self.files.drop_result(id)

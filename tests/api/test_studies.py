@@ -386,6 +386,27 @@ async def test_a_study_is_removed_while_a_file_is_on_its_way(
     assert list(table_of_studies.all_entries(study["id"])) == [], "nothing of it is kept"
 
 
+async def test_the_recording_of_what_runs_is_left_to_its_worker(
+    client: httpx.AsyncClient, core: Core, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    core.open.clear()
+    study = await make(client)
+    await add(client, study)
+    await anyio.to_thread.run_sync(core.started.wait)
+    drop, dropped, by = Files.drop_upload, threading.Event(), []
+
+    def note(self: Files, id: str, sha256: str) -> None:
+        by.append(threading.current_thread().name)
+        drop(self, id, sha256)
+        dropped.set()
+
+    monkeypatch.setattr(Files, "drop_upload", note)
+    assert (await client.delete(study["links"]["self"])).status_code == 204
+    await anyio.to_thread.run_sync(dropped.wait)
+    assert all(name.startswith("analysis-") for name in by), "it may still be read"
+    assert (await client.get("/v1/analyses")).json()["items"] == []
+
+
 @pytest.mark.parametrize("headers", [{}, {"Idempotency-Key": "k"}], ids=["plain", "named"])
 async def test_what_goes_with_its_study_is_not_given_to_who_asks_for_it_alone(
     client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch, headers: dict[str, str]
