@@ -10,6 +10,9 @@ from pydantic import ValidationError
 from app import __version__
 from app.keys import ROLES
 
+INTERRUPTED = 130
+"""Status of a command that the user stopped, as shells have it for SIGINT."""
+
 # Each command imports what it needs itself: `--help` is quick, and so is a refusal.
 
 
@@ -51,12 +54,13 @@ def _analyze(arguments: argparse.Namespace) -> int:
 
 
 def _study(arguments: argparse.Namespace) -> int:
-    from app.study import study
+    from app.study import default_name, study
+    from app.study_folder import readable
     from app.study_run import StudyOptions
 
     folder: Path = arguments.folder
     options = StudyOptions(
-        name=arguments.name or folder.resolve().name or "study",
+        name=readable(arguments.name) if arguments.name else default_name(folder),
         profile=arguments.profile,
         body_mass_g=arguments.body_mass_g,
         figures=arguments.figures,
@@ -234,6 +238,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             name = "_".join(str(part) for part in wrong["loc"]).upper()
             print(f"ECHO2PHENO_{name}: {wrong['msg']}", file=sys.stderr)
         return 2
+    except KeyboardInterrupt:  # also while a command still imports what it needs
+        return INTERRUPTED
 
 
 if __name__ == "__main__":

@@ -52,6 +52,15 @@ _FINISHED = ("succeeded", "failed", "cancelled")
 _FIELDS = ("body_mass_g", "mouse_id", "sex", "group")
 
 
+Shape = Mapping[str, Any]
+"""Names that an answer has, each with a type, several, or the shape of what is below it."""
+
+_TEXT_OR_NONE = (str, type(None))
+_ENDED: Shape = {"status": str, "error": (dict, type(None))}
+_PAGE: Shape = {"items": list, "next_cursor": _TEXT_OR_NONE}
+_COUNTED: Shape = {"progress": {"finished": int}, "counts": {"total": int}}
+
+
 class ServiceError(Exception):
     """The service refused a request, or cannot be reached.
 
@@ -92,7 +101,7 @@ class Client:
     Raises
     ------
     ServiceError
-        The address is none.
+        The address is none, or the key cannot be one.
     """
 
     def __init__(
@@ -107,6 +116,8 @@ class Client:
     ) -> None:
         if not _is_address(address):
             raise ServiceError(f"{address} is no address: it begins with http:// or https://.")
+        if key and not (key.isascii() and key.isprintable() and " " not in key):
+            raise ServiceError("The key is none: keys are plain letters and digits.")
         self._http = httpx.Client(
             headers={"Authorization": f"Bearer {key}"} if key else {},
             timeout=httpx.Timeout(ANSWER_LIMIT_S, connect=20.0),
@@ -172,11 +183,13 @@ class Client:
         given = {"body_mass_g": body_mass_g, "profile": profile, "figures": figures}
         query = _query(given | {"file_name": path.name})
         headers = {"Prefer": "respond-async"}
-        answer = self._send_file("/v1/analyses", path, query, headers)
+        answer = checked(self._send_file("/v1/analyses", path, query, headers), {"id": str})
         if wait:
             answer = self.wait_for_analysis(answer["id"])
             if answer["status"] != "succeeded":
-                error = answer["error"] or {"detail": f"The analysis was {answer['status']}."}
+                detail = f"The analysis was {answer['status']}."
+                error = checked(answer, _ENDED)["error"] or {"detail": detail}
+                checked(error, {"detail": str})
                 raise ServiceError(error["detail"], error.get("code"), error.get("status"))
         return answer
 
@@ -186,7 +199,7 @@ class Client:
 
     def wait_for_analysis(self, id: str) -> Json:
         """Wait until an analysis has ended, however it ended."""
-        while (shown := self.analysis(id))["status"] not in _FINISHED:
+        while (shown := checked(self.analysis(id), {"status": str}))["status"] not in _FINISHED:
             self._sleep(POLL_S)
         return shown
 
@@ -205,10 +218,7 @@ class Client:
         ServiceError
         """
         body = {"name": name, "body_mass_g": body_mass_g, "profile": profile, "figures": figures}
-        study = self._json("POST", "/v1/studies", json=body)
-        if "id" not in study:
-            raise _not_ours(httpx.codes.OK)
-        return study
+        return checked(self._json("POST", "/v1/studies", json=body), {"id": str})
 
     def study(self, id: str) -> Json:
         """Look at a study: its counts, its failures, its links.
@@ -258,17 +268,19 @@ class Client:
         sample = dict(zip(_FIELDS, (body_mass_g, mouse_id, sex, group), strict=True))
         query = _query(sample | {"file_name": file_name or path.name})
         added = self._send_file(f"/v1/studies/{study_id}/analyses", path, query)
-        entry: Json = added["items"][0]
-        return entry
+        items = checked(added, {"items": list})["items"]
+        return checked(items[0] if items else None, {})
 
     def files(self, study_id: str) -> Iterator[Json]:
         """Go through the files of a study, in the order in which they came."""
         query: dict[str, str] = {"limit": "1000"}
         while True:
-            page = self._get(f"/v1/studies/{study_id}/analyses", params=query)
-            yield from page["items"]
+            page = checked(self._get(f"/v1/studies/{study_id}/analyses", params=query), _PAGE)
+            yield from (checked(item, {}) for item in page["items"])
             if page["next_cursor"] is None:
                 return
+            if page["next_cursor"] == query.get("cursor"):  # it would go on for ever
+                raise _not_ours(httpx.codes.OK)
             query["cursor"] = page["next_cursor"]
 
     def remove_file(self, link: str) -> None:
@@ -292,7 +304,7 @@ class Client:
             The study.
         """
         while True:
-            study = self.study(id)
+            study = checked(self.study(id), _COUNTED)
             progress(study)
             if study["progress"]["finished"] == study["counts"]["total"]:
                 return study
@@ -367,6 +379,8 @@ class Client:
 
     def _url(self, link: str) -> str:
         """Give the address of a link, which has the gateway's prefix, or of a path of ours."""
+        if not link.startswith("/"):  # it could lead anywhere
+            raise _not_ours(httpx.codes.OK)
         prefix = urlsplit(self._address).path
         has_prefix = link.startswith(f"{prefix}/v1/")
         return f"{self._origin}{link}" if has_prefix else f"{self._address}{link}"
@@ -407,6 +421,38 @@ def _named_errors() -> Iterator[None]:
     except httpx.TransportError as error:
         reason = str(error) or type(error).__name__
         raise ServiceError(f"The service cannot be reached ({reason}).") from error
+    except (httpx.DecodingError, httpx.InvalidURL) as error:
+        raise _not_ours(httpx.codes.OK) from error
+
+
+def checked(answer: object, shape: Shape) -> Json:
+    """Make sure that an answer has what its reader needs.
+
+    Parameters
+    ----------
+    answer : object
+        From JSON.
+    shape : mapping
+
+    Returns
+    -------
+    dict
+        The answer itself.
+
+    Raises
+    ------
+    ServiceError
+        It lacks something, or has it as another type: another server than ours may say anything.
+    """
+    if not isinstance(answer, dict):
+        raise _not_ours(httpx.codes.OK)
+    for name, kind in shape.items():
+        value = answer.get(name)
+        if isinstance(kind, Mapping):
+            checked(value, kind)
+        elif name not in answer or not isinstance(value, kind):
+            raise _not_ours(httpx.codes.OK)
+    return answer
 
 
 def _is_address(text: str) -> bool:
@@ -420,7 +466,7 @@ def _answer(response: httpx.Response) -> Json:
     """Read an answer; another server than ours may answer anything."""
     try:
         answer = response.json()
-    except ValueError:
+    except (ValueError, RecursionError):
         answer = None
     if not isinstance(answer, dict):
         raise _not_ours(response.status_code)
@@ -434,9 +480,9 @@ def _not_ours(status: int) -> ServiceError:
 
 def _refusal(response: httpx.Response) -> ServiceError:
     try:
-        problem = response.json()
+        problem = checked(response.json(), {"detail": str, "code": str})
         return ServiceError(problem["detail"], problem["code"], response.status_code)
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, RecursionError, ServiceError):
         detail = f"The service answered {response.status_code}: is the address right?"
         return ServiceError(detail, None, response.status_code)
 
@@ -445,7 +491,7 @@ def _retry_after_s(response: httpx.Response) -> float:
     """Read ``Retry-After``: seconds, or a moment (RFC 9110, section 10.2.3)."""
     given = response.headers.get("retry-after", "").strip()
     if given.isdecimal():
-        return float(min(int(given), 3600))
+        return float(min(int(given[:9]), 3600))
     try:
         moment = parsedate_to_datetime(given)
     except ValueError:

@@ -5,7 +5,7 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TextIO
@@ -14,7 +14,13 @@ from urllib.parse import urlsplit
 READY = "Echo2Pheno ready on "
 STOP_LIMIT_S = 300.0
 MOST_RESTARTS = 100
-"""A recording may kill the service as often as it is tried; a service that always dies is lost."""
+"""How often a service that dies is started again, if nobody says how much it has to do."""
+
+START_TRIES = 6
+FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.5, 8.0
+"""A start may fail for a moment: another program has the port, or there is no memory."""
+
+COMMAND = (sys.executable, "-m", "app.private_service")
 PREFIX = "ECHO2PHENO_"
 
 
@@ -23,7 +29,13 @@ class PrivateServiceError(Exception):
 
 
 @contextmanager
-def private_service(settings: Mapping[str, object], log: Path) -> Iterator[str]:
+def private_service(
+    settings: Mapping[str, object],
+    log: Path,
+    *,
+    restarts: int = MOST_RESTARTS,
+    give_up: Callable[[], None] = lambda: None,
+) -> Iterator[str]:
     """Run a service until the context ends, or this process does, however it does.
 
     Where it dies by itself it is started again at the same address: a recording that kills it must
@@ -35,6 +47,11 @@ def private_service(settings: Mapping[str, object], log: Path) -> Iterator[str]:
         Its settings by their names in the environment, of which it sees no others.
     log : Path
         What it says goes there.
+    restarts : int
+        How often it may die. A recording may kill it as often as it is tried, so this should grow
+        with the number of recordings.
+    give_up : callable
+        Called, in a thread, where it is not started again: it will not be back.
 
     Yields
     ------
@@ -48,7 +65,7 @@ def private_service(settings: Mapping[str, object], log: Path) -> Iterator[str]:
     environment = {k: v for k, v in os.environ.items() if not k.startswith(PREFIX)}
     environment |= {name: str(value) for name, value in settings.items()}
     with log.open("a", encoding="utf-8") as stream:
-        service = _Service(environment, stream)
+        service = _Service(environment, stream, restarts, give_up)
         try:
             yield service.address
         except BaseException:
@@ -61,43 +78,60 @@ def private_service(settings: Mapping[str, object], log: Path) -> Iterator[str]:
 class _Service:
     """The process of a service, and the thread that starts another where it dies."""
 
-    def __init__(self, environment: Mapping[str, str], log: TextIO) -> None:
+    def __init__(
+        self,
+        environment: Mapping[str, str],
+        log: TextIO,
+        restarts: int,
+        give_up: Callable[[], None],
+    ) -> None:
         self._environment = environment
         self._log = log
+        self._restarts = restarts
+        self._give_up = give_up
         self._lock = threading.Lock()
-        self._ending = False
+        self._ending = threading.Event()
         self._process, self.address = self._start(port=0)
         threading.Thread(target=self._watch, daemon=True).start()
 
     def end(self) -> int | None:
         """Stop it; returns the status that it exits with, None where it does not exit in time."""
         with self._lock:
-            self._ending = True
+            self._ending.set()
             process = self._process
-        process.terminate()
-        try:
-            return process.wait(STOP_LIMIT_S)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            return None
-        finally:
-            _close(process)
+        return _stop(process)
 
     def _watch(self) -> None:
-        for _ in range(MOST_RESTARTS):
+        died = 0
+        while True:
             self._process.wait()
             _close(self._process)
+            died += 1
+            if died > self._restarts or not self._start_again():
+                break
+        if not self._ending.is_set():
+            self._give_up()
+
+    def _start_again(self) -> bool:
+        pause_s = FIRST_PAUSE_S
+        for _ in range(START_TRIES):
             with self._lock:
-                if self._ending:
-                    return
+                if self._ending.is_set():
+                    return False
                 try:
                     self._process, _ = self._start(urlsplit(self.address).port or 0)
-                except PrivateServiceError:
-                    return  # the client says that it cannot be reached
+                except (PrivateServiceError, OSError):
+                    pass  # the log says why
+                else:
+                    return True
+            if self._ending.wait(pause_s):
+                return False
+            pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
+        return False
 
     def _start(self, port: int) -> tuple["subprocess.Popen[str]", str]:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "app.private_service"],
+        process = subprocess.Popen(  # noqa: S603 - a module of ours
+            COMMAND,
             env={**self._environment, f"{PREFIX}PORT": str(port)},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -110,11 +144,21 @@ class _Service:
             if not line.startswith(READY):
                 raise PrivateServiceError("the service did not start")
         except BaseException:
-            process.terminate()
-            process.wait(STOP_LIMIT_S)
-            _close(process)
+            _stop(process)
             raise
         return process, line.removeprefix(READY).strip()
+
+
+def _stop(process: "subprocess.Popen[str]") -> int | None:
+    """End a process; returns the status that it exits with, None where it does not in time."""
+    process.terminate()
+    try:
+        return process.wait(STOP_LIMIT_S)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        return None
+    finally:
+        _close(process)
 
 
 def _close(process: "subprocess.Popen[str]") -> None:

@@ -1,6 +1,8 @@
 """The command ``study``: a folder of recordings in, tables and figures out."""
 
+import fcntl
 import os
+import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -18,9 +20,10 @@ from rich.table import Table
 from rich.text import Text
 
 from app.client import Client, ServiceError
-from app.private_service import PREFIX, PrivateServiceError, private_service
-from app.samples import SheetError
-from app.study_folder import read_folder
+from app.private_service import MOST_RESTARTS, PREFIX, PrivateServiceError, private_service
+from app.samples import SheetError, clean_path
+from app.settings import Settings
+from app.study_folder import read_folder, readable
 from app.study_run import (
     FAILURES,
     Failure,
@@ -34,9 +37,18 @@ from app.study_run import (
 INTERRUPTED = 130
 """Status of a run that the user stopped, as shells have it for SIGINT."""
 
+MAX_STUDY_NAME_LENGTH = 200
+"""Longest name of a study, in characters."""
+
+_LOST = "The service on this machine cannot be started again; the same command goes on from here."
 _DATA = ".service"
 _LOG = "service.log"
 _SHOWN_FAILURES = 40
+
+
+def default_name(folder: Path) -> str:
+    """Name a study after its folder, in letters that a service takes."""
+    return clean_path(readable(folder.resolve().name))[:MAX_STUDY_NAME_LENGTH] or "study"
 
 
 def study(
@@ -73,7 +85,12 @@ def study(
     """
     console = Console(stderr=True)
     results = out or folder.resolve().with_name(f"{folder.resolve().name}-results")
-    stop = threading.Event()
+    stop, lost = threading.Event(), threading.Event()
+
+    def give_up() -> None:
+        lost.set()
+        stop.set()  # nobody waits for what will not be back
+
     server = server and server.rstrip("/")
     try:
         key = None if key_file is None else key_file.read_text(encoding="ascii").strip()
@@ -81,18 +98,26 @@ def study(
         if not (found.files or found.missing or found.unreadable):
             return _refuse(console, f"There are no recordings in {folder}.")
         if found.skipped:
-            left_out = f"Not recordings, and left out: {_some(found.skipped)}"
-            console.print(Text(left_out))
+            console.print(_text(f"Not recordings, and left out: {_some(found.skipped)}"))
         if found.renamed:
             renamed = [f"{was} as {name}" for name, was in found.renamed.items()]
-            console.print(Text(f"Their names are taken, so they go by others: {_some(renamed)}"))
+            console.print(_text(f"Their names are taken, so they go by others: {_some(renamed)}"))
         with (
-            _service(server, results) as address,
+            _alone(results),
+            _service(server, results, len(found.files), give_up) as address,
             _waiting_client(address, key, stop) as client,
             _bars(console, len(found.files)) as tell,
         ):
             run = StudyRun(
-                client, server, found, results, options, uploads=uploads, stop=stop, tell=tell
+                client,
+                server,
+                found,
+                results,
+                options,
+                uploads=uploads,
+                stop=stop,
+                tell=tell,
+                lost=lambda: ServiceError(_LOST) if lost.is_set() else None,
             )
             failures = run.run()
     except (KeyboardInterrupt, Stopped):
@@ -100,7 +125,8 @@ def study(
         console.print("Stopped. The same command goes on from here.")
         return INTERRUPTED
     except (ServiceError, SheetError) as error:
-        return _refuse(console, error.detail)
+        detail = error.detail
+        return _refuse(console, f"{detail} See {results / _LOG}." if lost.is_set() else detail)
     except PrivateServiceError as error:
         return _refuse(console, f"{error} (see {results / _LOG}).")
     except StudyStateError as error:
@@ -108,18 +134,44 @@ def study(
     except UnicodeDecodeError:
         return _refuse(console, f"{key_file} holds no key: keys are plain letters and digits.")
     except OSError as error:
-        return _refuse(console, f"{error.filename}: {error.strerror or 'cannot be used'}")
-    beside = len(found.missing) + len(found.unreadable)
-    _conclude(console, len(found.files), beside, failures, results)
+        return _refuse(console, _reason(error))
+    _conclude(console, [file.name for file in found.files], failures, results)
     return 1 if failures else 0
 
 
 @contextmanager
-def _service(server: str | None, results: Path) -> Iterator[str]:
+def _alone(results: Path) -> Iterator[None]:
+    """Keep another run out of a folder of results: both would write the same files.
+
+    Raises
+    ------
+    StudyStateError
+        Another run is at work there.
+    OSError
+        The folder cannot be made.
+    """
+    results.mkdir(parents=True, exist_ok=True)
+    folder = os.open(results, os.O_RDONLY)
+    try:
+        fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(folder)
+        raise StudyStateError(f"Another run is at work in {results}.") from None
+    except OSError:
+        pass  # not every file system of a network knows locks
+    try:
+        yield
+    finally:
+        os.close(folder)
+
+
+@contextmanager
+def _service(
+    server: str | None, results: Path, files: int, give_up: Callable[[], None]
+) -> Iterator[str]:
     if server is not None:
         yield server
         return
-    results.mkdir(parents=True, exist_ok=True)
     kept = {name: value for name, value in os.environ.items() if name.startswith(PREFIX)}
     for name in ("KEYS_FILE", "ROOT_PATH", "HOST", "PORT"):
         kept.pop(f"{PREFIX}{name}", None)
@@ -127,7 +179,10 @@ def _service(server: str | None, results: Path) -> Iterator[str]:
         f"{PREFIX}DATA_DIR": str(results / _DATA),
         f"{PREFIX}SHUTDOWN_GRACE_S": "2",  # what was not done runs with the next start
     }
-    with private_service(settings, results / _LOG) as address:
+    # any recording may kill it as often as it is tried
+    restarts = MOST_RESTARTS + files * Settings().max_attempts
+    log = results / _LOG
+    with private_service(settings, log, restarts=restarts, give_up=give_up) as address:
         yield address
 
 
@@ -162,27 +217,45 @@ def _bars(console: Console, total: int) -> Iterator[Callable[[Progress], None]]:
 
 
 def _conclude(
-    console: Console, total: int, beside: int, failures: Sequence[Failure], results: Path
+    console: Console, files: Sequence[str], failures: Sequence[Failure], results: Path
 ) -> None:
     if failures:
         table = Table("file", "code", "why", title="Without a result", title_justify="left")
         for failure in failures[:_SHOWN_FAILURES]:
-            # as text: square brackets in a name are no markup
-            table.add_row(*map(Text, (failure.file_name, failure.code, failure.detail)))
+            table.add_row(*map(_text, (failure.file_name, failure.code, failure.detail)))
         console.print(table)
         if len(failures) > _SHOWN_FAILURES:
             more = len(failures) - _SHOWN_FAILURES
-            console.print(f"and {more} more in {results / FAILURES}", highlight=False)
-    done = total - (len(failures) - beside)
+            console.print(_text(f"and {more} more in {results / FAILURES}"))
+    done = len(set(files) - {failure.file_name for failure in failures})
     console.print(
-        f"{done} of {total} recordings analysed, {len(failures)} failures.", highlight=False
+        f"{done} of {len(files)} recordings analysed, {len(failures)} failures.", highlight=False
     )
-    print(results)
+    _print_path(results)
+
+
+def _print_path(path: Path) -> None:
+    """Print a path so that a script can open it, whatever bytes it is made of."""
+    try:
+        print(path)
+    except UnicodeEncodeError:
+        sys.stdout.flush()
+        sys.stdout.buffer.write(os.fsencode(path) + b"\n")
 
 
 def _refuse(console: Console, reason: str) -> int:
-    console.print(Text(f"python -m app study: {reason}"))
+    console.print(_text(f"python -m app study: {reason}"))
     return 1
+
+
+def _reason(error: OSError) -> str:
+    why = error.strerror or "cannot be used"
+    return why if error.filename is None else f"{os.fsdecode(error.filename)}: {why}"
+
+
+def _text(words: str) -> Text:
+    """Make of words what a terminal shows as it is: brackets are no markup, odd bytes a mark."""
+    return Text(words.encode(errors="surrogateescape").decode(errors="replace"))
 
 
 def _some(names: Sequence[str]) -> str:

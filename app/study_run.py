@@ -1,17 +1,19 @@
 """One run of a study from a folder: send what is not there yet, fetch what is done."""
 
+import csv
 import json
 import os
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from time import monotonic
 
 from app.background import BackgroundThreads
-from app.client import Client, Json, ServiceError
-from app.output.cells import table
+from app.client import Client, Json, ServiceError, Shape, checked
+from app.output.cells import cell, table
 from app.samples import clean_path
 from app.study_folder import LocalFile, StudyFolder
 
@@ -20,14 +22,37 @@ RECORDINGS = "recordings"
 TABLES = ("summary", "beats", "mice", "published_all", "published_stats")
 RESULT_TABLES = ("beats", "trace")
 FAILURES = "failures.csv"
+NOT_FINISHED = "not_finished"
+"""Code of a file of which nobody knows what would have come: the service was lost before."""
 
 POLL_S, LONGEST_POLL_S = 1.0, 15.0
 TABLES_EVERY_S = 30.0
 _FETCHERS = 2
+_FAULT = 500
 _UNFINISHED = ("queued", "running")
 _GONE = ("removed", "cancelled")
 _OF_ONE_FILE = (400, 409, 413, 415, 422, 500)
 """Statuses that are about the file that was sent; others would come again with the next."""
+
+_TEXT_OR_NONE = (str, type(None))
+_NUMBER_OR_NONE = (int, float, type(None))
+_STUDY: Shape = {"id": str, "profile": str, "body_mass_g": _NUMBER_OR_NONE}
+_ENTRY: Shape = {
+    "file_name": str,
+    "status": str,
+    "analysis_id": _TEXT_OR_NONE,
+    "size_bytes": int,
+    "sha256": str,
+    "body_mass_g": _NUMBER_OR_NONE,
+    "mouse_id": _TEXT_OR_NONE,
+    "sex": _TEXT_OR_NONE,
+    "group": _TEXT_OR_NONE,
+    "error": (dict, type(None)),
+    "links": {"self": str},
+}
+_ERROR: Shape = {"code": str, "detail": str}
+_ANALYSIS: Shape = {"links": {**{f"{name}_csv": str for name in RESULT_TABLES}, "figures": dict}}
+_TABLES: Shape = {"links": {**{f"{name}_csv": str for name in TABLES}, "overview_png": str}}
 
 _WORTH_ANOTHER_TRY = ("storage_full", "time_limit")
 """Codes of failures that are the service's and may be over by the next run."""
@@ -91,6 +116,8 @@ class StudyRun:
         Set by whoever wants the run to end early.
     tell : callable
         Told how far it is, again and again.
+    lost : callable, optional
+        Gives the error that the service will not be back with, once that is known.
     """
 
     def __init__(
@@ -104,6 +131,7 @@ class StudyRun:
         uploads: int,
         stop: threading.Event,
         tell: Callable[[Progress], None],
+        lost: Callable[[], ServiceError | None] = lambda: None,
     ) -> None:
         self._client = client
         self._server = server
@@ -113,8 +141,11 @@ class StudyRun:
         self._uploads = uploads
         self._stop = stop
         self._tell = tell
+        self._lost = lost
+        self._entries: Mapping[str, Json] | None = None
         self._sent = 0
         self._refused: dict[str, Failure] = {}
+        self._broken: dict[str, Failure] = {}  # tables that cannot be had
         self._lock = threading.Lock()
 
     def run(self) -> Sequence[Failure]:
@@ -123,20 +154,32 @@ class StudyRun:
         Returns
         -------
         sequence of Failure
-            The files that have no result, of all runs together; also in ``failures.csv``.
+            The files that have no result, of all runs together, and tables that the service breaks
+            on; also in ``failures.csv``.
 
         Raises
         ------
         ServiceError
-            The service cannot be reached, or lets nobody in, or has no room.
+            The service cannot be reached, or lets nobody in, or has no room; ``failures.csv`` says
+            then what has no result.
         StudyStateError
         Stopped
         OSError
             The results cannot be written.
         """
         self._out.mkdir(parents=True, exist_ok=True)
+        try:
+            return self._run()
+        except (ServiceError, Stopped) as error:
+            reason = self._lost() or error
+            if isinstance(reason, ServiceError):
+                with suppress(OSError):  # what ended the study is what has to be said
+                    self._write_failures(self._unfinished(reason))
+            raise reason from None
+
+    def _run(self) -> Sequence[Failure]:
         study = self._open_study()
-        known = {entry["file_name"]: entry for entry in self._client.files(study["id"])}
+        known = self._list(study)
         self._forget(known)
         with (
             BackgroundThreads(self._uploads, "upload") as senders,
@@ -150,13 +193,24 @@ class StudyRun:
                 entries = self._fetch_until_done(study, sending, fetchers)
             except BaseException as error:
                 self._stop.set()
-                if isinstance(error, ServiceError):
-                    self._write_failures(self._unfinished(error))
+                if isinstance(error, ServiceError) and error.status is not None:
+                    with suppress(ServiceError, Stopped, OSError):  # it is there, and may go on
+                        self._write_tables(study)
                 raise
         self._write_tables(study)
         failures = self._failures(entries)
         self._write_failures(failures)
         return failures
+
+    def _list(self, study: Json) -> Mapping[str, Json]:
+        """Ask for the files that the study has, by their names."""
+        entries = {}
+        for entry in self._client.files(study["id"]):
+            if checked(entry, _ENTRY)["error"] is not None:
+                checked(entry["error"], _ERROR)
+            entries[entry["file_name"]] = entry
+        self._entries = entries
+        return entries
 
     def _open_study(self) -> Json:
         state = self._out / STATE
@@ -168,7 +222,7 @@ class StudyRun:
                     f"{self._out} holds results of {there}; say with --out where others go."
                 )
             try:
-                study = self._client.study(known["id"])
+                study = checked(self._client.study(known["id"]), _STUDY)
             except ServiceError as error:
                 if error.code != "not_found":
                     raise
@@ -197,15 +251,22 @@ class StudyRun:
         """Take out of the study what has no result and is no longer in the folder."""
         for name in known.keys() - {file.name for file in self._folder.files}:
             if known[name]["status"] in ("failed", *_GONE):
-                self._client.remove_file(known[name]["links"]["self"])
+                self._take_out(known[name])
+
+    def _take_out(self, entry: Json) -> None:
+        try:
+            self._client.remove_file(entry["links"]["self"])
+        except ServiceError as error:
+            if error.code != "not_found":  # it is out, perhaps by a request whose answer was lost
+                raise
 
     def _send(self, study: Json, file: LocalFile, known: Json | None) -> None:
         if self._stop.is_set():
             raise Stopped
         try:
-            if known is None or not self._is_there(study, file, known):
+            if known is None or not self._is_there(file, known):
                 if known is not None and known["sha256"] != file.sha256:
-                    self._client.remove_file(known["links"]["self"])  # the file has changed
+                    self._take_out(known)  # the file has changed
                 sample = vars(file.sample)
                 self._client.add_file(study["id"], file.path, file_name=file.name, **sample)
         except ServiceError as error:
@@ -217,10 +278,10 @@ class StudyRun:
         with self._lock:
             self._sent += 1
 
-    def _is_there(self, study: Json, file: LocalFile, known: Json) -> bool:
+    def _is_there(self, file: LocalFile, known: Json) -> bool:
         mass_g = file.sample.body_mass_g
         expected = vars(file.sample) | {
-            "body_mass_g": study["body_mass_g"] if mass_g is None else mass_g
+            "body_mass_g": self._options.body_mass_g if mass_g is None else mass_g
         }
         error = known["error"] or {"code": None}
         return (
@@ -245,7 +306,7 @@ class StudyRun:
         while True:
             all_sent = all(future.done() for future in sending)
             began = monotonic()
-            entries = {e["file_name"]: e for e in self._client.files(study["id"])}
+            entries = self._list(study)
             # a long list is asked for less often, so that looking is not most of the work
             pause_s = min(max(POLL_S, 5 * (monotonic() - began)), LONGEST_POLL_S)
             for future in (*sending, *fetching.values()):
@@ -278,13 +339,14 @@ class StudyRun:
         try:
             if analysis is None:
                 complete.unlink(missing_ok=True)
-                analysis = self._client.analysis(entry["analysis_id"])
+                analysis = checked(self._client.analysis(entry["analysis_id"]), _ANALYSIS)
                 for name in RESULT_TABLES:
                     self._client.download(analysis["links"][f"{name}_csv"], folder / f"{name}.csv")
             if self._options.figures:  # those may be wanted that an earlier run left out
                 for name, link in analysis["links"]["figures"].items():
-                    if is_new or not (folder / f"{name}.png").exists():
-                        self._client.download(link, folder / f"{name}.png")
+                    figure = folder / f"{clean_path(name)}.png"
+                    if is_new or not figure.exists():
+                        self._client.download(str(link), figure)
         except ServiceError as error:
             if error.status not in (404, 500):
                 raise
@@ -294,9 +356,17 @@ class StudyRun:
             _write(complete, json.dumps(analysis, indent=2))
 
     def _write_tables(self, study: Json) -> None:
-        for name in TABLES:
-            self._client.download(study["links"][f"{name}_csv"], self._out / f"{name}.csv")
-        self._client.download(study["links"]["overview_png"], self._out / "overview.png")
+        links = checked(study, _TABLES)["links"]
+        wanted = {f"{name}.csv": links[f"{name}_csv"] for name in TABLES}
+        for name, link in (wanted | {"overview.png": links["overview_png"]}).items():
+            self._broken.pop(name, None)
+            try:
+                self._client.download(link, self._out / name)
+            except ServiceError as error:
+                if error.status != _FAULT:
+                    raise
+                code = error.code or "not_fetched"
+                self._broken[name] = Failure(name, code, error.detail)
 
     def _failures(self, entries: Mapping[str, Json]) -> Sequence[Failure]:
         failures = [
@@ -304,7 +374,7 @@ class StudyRun:
             for name in self._folder.missing
         ]
         failures += [Failure(f.name, "unreadable", f.reason) for f in self._folder.unreadable]
-        failures += self._refused.values()
+        failures += [*self._refused.values(), *self._broken.values()]
         for name, entry in entries.items():
             if entry["status"] != "succeeded" and name not in self._refused:
                 error = entry["error"] or {
@@ -316,18 +386,41 @@ class StudyRun:
 
     def _unfinished(self, error: ServiceError) -> Sequence[Failure]:
         """What is known of the files when the service is lost."""
-        failures = self._failures({})
+        entries = self._entries or {}
+        ended = {name: e for name, e in entries.items() if e["status"] not in _UNFINISHED}
+        failures = list(self._failures(ended))
         named = {failure.file_name for failure in failures}
+        earlier = self._earlier_reasons() if self._entries is None else {}
         for file in self._folder.files:
-            complete = self._out / RECORDINGS / file.name / "analysis.json"
-            if file.name not in named and not complete.exists():
-                failures = [*failures, Failure(file.name, "not_finished", error.detail)]
+            if file.name not in named and not self._has_result(file, entries.get(file.name)):
+                code, detail = earlier.get(cell(file.name), (NOT_FINISHED, error.detail))
+                failures.append(Failure(file.name, code, detail))
         return sorted(failures, key=lambda failure: failure.file_name)
 
+    def _has_result(self, file: LocalFile, entry: Json | None) -> bool:
+        complete = self._out / RECORDINGS / file.name / "analysis.json"
+        if entry is None:
+            return complete.exists()
+        return _read_result(complete, entry["analysis_id"]) is not None
+
+    def _earlier_reasons(self) -> Mapping[str, tuple[str, str]]:
+        """Read why files had no result at the end of the run before, by names as they are written.
+
+        They hold where the service is lost before it has said anything of the files.
+        """
+        try:
+            with (self._out / FAILURES).open(encoding="utf-8", newline="") as stream:
+                return {
+                    row["file_name"]: (row["code"], row["detail"])
+                    for row in csv.DictReader(stream)
+                    if row["code"] != NOT_FINISHED
+                }
+        except (OSError, ValueError, KeyError, csv.Error):  # none, or not as it was left
+            return {}
+
     def _write_failures(self, failures: Sequence[Failure]) -> None:
-        with (self._out / FAILURES).open("w", encoding="utf-8", newline="") as stream:
-            rows = ((f.file_name, f.code, f.detail) for f in failures)
-            stream.write(table(("file_name", "code", "detail"), rows))
+        rows = ((f.file_name, f.code, f.detail) for f in failures)
+        _write(self._out / FAILURES, table(("file_name", "code", "detail"), rows))
 
 
 def _read_state(path: Path) -> Json:
@@ -345,9 +438,9 @@ def _read_state(path: Path) -> Json:
 def _read_result(path: Path, id: str) -> Json | None:
     """Read the result of an analysis that an earlier run fetched; None where it is another's."""
     try:
-        analysis = json.loads(path.read_text(encoding="utf-8"))
-        return dict(analysis) if analysis["id"] == id else None
-    except (FileNotFoundError, ValueError, KeyError, TypeError):
+        analysis = checked(json.loads(path.read_text(encoding="utf-8")), {"id": str, **_ANALYSIS})
+        return analysis if analysis["id"] == id else None
+    except (FileNotFoundError, ValueError, RecursionError, ServiceError):
         return None
 
 
@@ -355,8 +448,11 @@ def _write(path: Path, text: str) -> None:
     """Write a file whole or not at all, also where the power fails."""
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f".{path.name}.part")
-    with part.open("w", encoding="utf-8") as stream:
-        stream.write(text)
-        stream.flush()
-        os.fsync(stream.fileno())
-    part.replace(path)
+    try:
+        with part.open("w", encoding="utf-8", newline="") as stream:
+            stream.write(text)
+            stream.flush()
+            os.fsync(stream.fileno())
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)

@@ -160,7 +160,7 @@ def made(model: str) -> dict[str, Any]:
 def known(model: str) -> dict[str, Any]:
     """Describe the answer to files that a study has already."""
     return {
-        "description": "The study had all of it.",
+        "description": "The study had all of it, and nothing of it had failed or was gone.",
         "content": {
             "application/json": {
                 "schema": {"$ref": f"#/components/schemas/{model}"},

@@ -132,7 +132,10 @@ class AddedOut(_Wire):
     """What became of the files that were sent."""
 
     added: int = Field(description="Files that are new, those that cannot be measured included.")
-    known: int = Field(description="Files that the study had before.")
+    known: int = Field(
+        description="Files that the study had before with the same sample, and not without a "
+        "result: those are added anew."
+    )
     failed: int = Field(description="How many of them all cannot be measured.")
     ignored: list[str] = Field(
         description="Files of an archive that are no recordings and are not meant to be, such as "

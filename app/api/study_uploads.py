@@ -20,8 +20,9 @@ from app.api.study_views import view_added
 from app.api.uploads import FORM, ZIP, announced_bytes, check_headers, receive, too_large
 from app.jobs.archives import ArchiveError, ArchiveLimits, is_archive, open_archive
 from app.jobs.intake import Line, Upload
-from app.jobs.studies import Added, NameTakenError, StudyGoneError
+from app.jobs.studies import Added, NameTakenError
 from app.samples import MAX_SHEET_BYTES, Sheet, SheetError, clean_path, read_sheet
+from app.storage.studies import StudyGoneError
 from app.storage.study_schema import Study
 
 router = APIRouter(tags=["studies"])
@@ -60,7 +61,8 @@ async def add_to_study(request: Request, service: Here, caller: Who, id: StudyId
 
     What cannot be measured is taken in with the reason, so that the study knows of every file. Of
     a ZIP archive, folders stay in the names, `samples.csv` is its sample sheet, and what comes
-    before an error stays. The same files again answer 200.
+    before an error stays. The same files with the same samples again answer 200, unless one of
+    them has no result: what failed, was cancelled or is removed is taken in anew.
     """
     caller.require_change()
     study = await to_thread.run_sync(see_study, service, id, caller)

@@ -5,7 +5,7 @@ import json
 import logging
 import threading
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -173,6 +173,7 @@ class Intake:
         study_only: bool = False,
         force: bool = False,
         sent_as: str | None = None,
+        keep: Callable[[str], bool] | None = None,
     ) -> tuple[Record, bool]:
         """Queue an analysis, unless the same one exists.
 
@@ -192,6 +193,10 @@ class Intake:
         sent_as : str, optional
             What the caller calls this request; the same name again is the same analysis, whatever
             has become of it.
+        keep : callable, optional
+            Makes sure that an analysis that was here before, by its id, stays for this caller;
+            gives False where it has gone meanwhile. By default it stays whatever becomes of the
+            studies that have it.
 
         Returns
         -------
@@ -202,19 +207,19 @@ class Intake:
         Raises
         ------
         KeyReusedError
-            `sent_as` came with other bytes or options before.
+            `sent_as` came with other bytes or options before, `force` among them.
         StorageFullError
         OSError
             The upload cannot be stored.
         """
         fingerprint = self._fingerprint(upload.sha256, options, owner)
-        sent = None if sent_as is None else _sent_key(sent_as, upload.sha256, options, owner)
+        sent = None
+        if sent_as is not None:
+            sent = _sent_key(sent_as, upload.sha256, options, owner, force=force)
         if not force:
             existing = self._existing(fingerprint)
-            if existing is not None and sent is None:
+            if existing is not None and sent is None and self._stays(existing, keep):
                 upload.path.unlink(missing_ok=True)
-                if existing.study_only and not study_only:
-                    self.records.claim(existing.id)
                 return existing, False
         id = new_id()
         request = Request(
@@ -236,6 +241,8 @@ class Intake:
                 self.files.sync_upload(id, upload.sha256)
             with self._recording:
                 record = self.records.add(id, request, force=force, sent=sent)
+                while record.id != id and not self._stays(record, keep):
+                    record = self.records.add(id, request, force=force, sent=sent)
                 if record.id == id:
                     self.queue.submit(id, owner=owner, interactive=not acknowledged)
         except BaseException:
@@ -243,10 +250,13 @@ class Intake:
             raise
         if record.id != id:  # it was here before
             self.files.drop_upload(id, upload.sha256)
-            if not study_only:
-                self.records.claim(record.id)
             return record, False
         return record, True
+
+    def _stays(self, record: Record, keep: Callable[[str], bool] | None) -> bool:
+        if keep is not None:
+            return keep(record.id)
+        return not record.study_only or self.records.claim(record.id)
 
     def _drop_unrecorded(self, id: str, sha256: str) -> None:
         """Delete an upload unless its analysis is recorded, or nobody can tell whether it is.
@@ -277,6 +287,21 @@ class Intake:
         if never_started:
             self.files.drop_upload(id, cancelled.sha256)
             self.metrics.count_analysis("cancelled", {})
+        return True
+
+    def remove_orphan(self, id: str) -> bool:
+        """Remove an analysis in any state that only studies asked for and none has; whether so."""
+        with self._recording:
+            removed = self.records.remove_orphan(id)
+            begun = removed is not None and not removed.finished and self.queue.cancel(id)
+        if removed is None:
+            return False
+        if begun:  # whoever runs it still reads its recording, and clears up
+            return True
+        if not removed.finished:
+            self.metrics.count_analysis("cancelled", {})
+        self.files.drop_upload(id, removed.sha256)
+        self.files.drop_result(id)
         return True
 
     def expire(self, moment: datetime) -> int:
@@ -387,8 +412,13 @@ class Intake:
         return hashlib.sha256(json.dumps(named, sort_keys=True).encode()).hexdigest()
 
 
-def _sent_key(name: str, sha256: str, options: Options, owner: str | None) -> SentKey:
-    asked = json.dumps({"sha256": sha256, "options": vars(options)}, sort_keys=True)
+def _sent_key(
+    name: str, sha256: str, options: Options, owner: str | None, *, force: bool
+) -> SentKey:
+    named: dict[str, object] = {"sha256": sha256, "options": vars(options)}
+    if force:  # only then, so that names from before it counted stand for what they stood for
+        named["force"] = True
+    asked = json.dumps(named, sort_keys=True)
     return SentKey(
         owner=owner or "",
         key_sha256=hashlib.sha256(name.encode()).hexdigest(),

@@ -16,7 +16,7 @@ from app.storage.errors import volume_trouble_noticed
 from app.storage.files import Files
 from app.storage.records import Records
 from app.storage.serial import LayoutError, load_analysis
-from app.storage.studies import REMOVED, StudyRecords
+from app.storage.studies import REMOVED, AnalysisGoneError, StudyGoneError, StudyRecords
 from app.storage.study_schema import Entry, NewEntry, Study
 
 logger = logging.getLogger(__name__)
@@ -24,10 +24,6 @@ logger = logging.getLogger(__name__)
 
 class NameTakenError(Exception):
     """Another file has this name in the study."""
-
-
-class StudyGoneError(Exception):
-    """The study was removed while a file for it was on its way."""
 
 
 @dataclass(frozen=True)
@@ -115,11 +111,11 @@ class Studies:
             if refusal is not None:
                 code, detail = refusal
                 entry = replace(entry, error_code=code, error_detail=detail[:1000])
+                added = self.table.put(study.id, entry)
             else:
-                entry = replace(entry, analysis_id=self._admit(study, upload, entry))
-            added = self.table.put(study.id, entry)
+                added = self._admit(study, upload, entry)
             if before is not None and before.analysis_id not in (None, added.analysis_id):
-                self._drop_orphan(before.analysis_id or "")
+                self.intake.remove_orphan(before.analysis_id or "")
         return added, False
 
     def add_archive(
@@ -163,19 +159,18 @@ class Studies:
     def remove_entry(self, entry: Entry) -> bool:
         """Take a file out of its study; its analysis goes unless somebody else refers to it."""
         with self._referring:
-            removed = self.table.remove_entry(entry.id)
-            if entry.analysis_id is not None:
-                self._drop_orphan(entry.analysis_id)
+            removed, analysis_id = self.table.remove_entry(entry.id)
+            if analysis_id is not None:
+                self.intake.remove_orphan(analysis_id)
         return removed
 
     def remove(self, study: Study) -> bool:
         """Remove a study with the analyses that nobody else refers to; whether it was there."""
         with self._referring:
-            analyses = self.table.analyses_of(study.id)
-            removed = self.table.remove(study.id)
-            for id in analyses:
-                self._drop_orphan(id)
-        return removed
+            analyses = self.table.remove(study.id)
+            for id in analyses or ():
+                self.intake.remove_orphan(id)
+        return analyses is not None
 
     def tidy(self) -> int:
         """Remove what a process that died left without a study; how many analyses.
@@ -183,10 +178,7 @@ class Studies:
         Call it before anything else is taken in: the analysis of a file is recorded before the
         study refers to it, and goes after the study.
         """
-        orphans = self.table.orphans()
-        for id in orphans:
-            self._drop_orphan(id)
-        return len(orphans)
+        return sum(map(self.intake.remove_orphan, self.table.orphans()))
 
     def recordings(self, study: Study) -> Iterator[Recording]:
         """Go through the files of a study with their results, one after the other."""
@@ -262,19 +254,33 @@ class Studies:
             return "invalid_option", NEEDS_MASS
         return None
 
-    def _admit(self, study: Study, upload: Upload, entry: NewEntry) -> str:
+    def _admit(self, study: Study, upload: Upload, entry: NewEntry) -> Entry:
+        """Queue the analysis of a file, or find it, and refer to it before it can go."""
         options = Options(entry.body_mass_g, study.profile, study.figures)
-        record, created = self.intake.admit(
-            upload, options, acknowledged=True, owner=study.owner, study_only=True
-        )
-        if not created:  # it may be one that nobody was told of yet
-            self.intake.acknowledge(record.id)
-        return record.id
+        found: list[Entry] = []
 
-    def _drop_orphan(self, analysis_id: str) -> None:
-        if self.table.is_orphan(analysis_id):
-            self.intake.remove(analysis_id)  # which only cancels it where it has not ended
-            self.intake.remove(analysis_id)
+        def keep(id: str) -> bool:
+            if self.intake.acknowledge(id) is None:  # it may be one that nobody was told of yet
+                return False
+            try:
+                found.append(self.table.put(study.id, replace(entry, analysis_id=id)))
+            except AnalysisGoneError:
+                return False
+            return True
+
+        record, created = self.intake.admit(
+            upload, options, acknowledged=True, owner=study.owner, study_only=True, keep=keep
+        )
+        if not created:
+            return found[-1]
+        try:
+            return self.table.put(study.id, replace(entry, analysis_id=record.id))
+        except AnalysisGoneError:  # somebody found it in the list, and removed it at once
+            code, detail = REMOVED
+            return self.table.put(study.id, replace(entry, error_code=code, error_detail=detail))
+        except StudyGoneError:  # by another process: it found no reference to this analysis
+            self.intake.remove_orphan(record.id)
+            raise
 
     def _load(self, id: str) -> Analysis | None:
         try:

@@ -135,13 +135,17 @@ def _handles(mice: Sequence[Mouse]) -> list[Line2D]:
 
 def _note(mice: Sequence[Mouse]) -> str:
     recordings = sum(len(mouse.file_names) for mouse in mice)
-    named = sum(mouse.mouse_id is not None for mouse in mice)
-    without = sum(not any(summary.n for summary in mouse.features.values()) for mouse in mice)
+    # one that is in two groups, or has two sexes, is two points, and one mouse
+    named = len({mouse.mouse_id for mouse in mice if mouse.mouse_id is not None})
+    unnamed = sum(mouse.mouse_id is None for mouse in mice)
+    counting = [mouse for mouse in mice if any(summary.n for summary in mouse.features.values())]
+    without = named - len({mouse.mouse_id for mouse in counting if mouse.mouse_id is not None})
+    without += unnamed - sum(mouse.mouse_id is None for mouse in counting)
     point = "mouse (mean over its beats that count)" if named else "recording (mean over its beats)"
     note = f"A point is a {point}. {_counted(recordings, 'recording')}"
     note += f" of {_counted(named, 'mouse', 'mice')}" if named else ""
-    if named and named < len(mice):
-        note += f", {len(mice) - named} more without a mouse's name"
+    if named and unnamed:
+        note += f", {unnamed} more without a mouse's name"
     return f"{note}; {without} without a beat that counts." if without else f"{note}."
 
 

@@ -13,6 +13,7 @@ from typing import Any
 from sqlalchemy import (
     ColumnElement,
     Engine,
+    Update,
     and_,
     delete,
     exists,
@@ -43,6 +44,11 @@ from app.storage.upgrade import upgrade
 
 NOBODYS = {"holder": None, "lease_until": None, "stage": None, "fraction": None}
 """What a record says where no worker has it."""
+
+orphaned = and_(
+    analyses.c.study_only.is_(True), ~exists().where(entries.c.analysis_id == analyses.c.id)
+)
+"""Whether an analysis was asked for by studies only, none of which has it any more."""
 
 _UNTOLD = (analyses.c.status == "failed", analyses.c.acknowledged.is_(False))
 _shown = not_(and_(*_UNTOLD))
@@ -261,11 +267,11 @@ class Records:
         """Note that a caller knows the id; None where the analysis is gone."""
         return self._change(id, ("queued", "running", "succeeded"), acknowledged=True)
 
-    def claim(self, id: str) -> None:
-        """Note that an analysis was asked for by itself, and not only by a study."""
-        query = update(analyses).where(analyses.c.id == id, analyses.c.study_only.is_(True))
+    def claim(self, id: str) -> bool:
+        """Note that an analysis was asked for by itself too; whether it is still there."""
+        query = update(analyses).where(analyses.c.id == id).values(study_only=False)
         with self._engine.begin() as connection:
-            connection.execute(query.values(study_only=False))
+            return connection.execute(query).rowcount > 0
 
     def start(self, id: str) -> Record | None:
         """Note that a queued analysis runs; None where it is no longer queued.
@@ -389,6 +395,27 @@ class Records:
         """
         return self._delete(id, analyses.c.status.not_in(UNFINISHED))
 
+    def remove_orphan(self, id: str) -> Record | None:
+        """Remove an analysis, whatever its state, that only studies asked for and none has.
+
+        Asked and done at once: whoever claims it or refers to it just then keeps it, or finds it
+        gone.
+
+        Returns
+        -------
+        Record or None
+            What was removed; None where it is wanted, or not there.
+        """
+        keys = delete(idempotency_keys).where(idempotency_keys.c.analysis_id == id)
+        orphan = delete(analyses).where(analyses.c.id == id, orphaned)
+        with self._engine.begin() as connection:
+            # first waits for whoever refers to it: PostgreSQL would not look again for references
+            connection.execute(holding(id))
+            row = connection.execute(orphan.returning(*analyses.c)).mappings().first()
+            if row is not None:
+                connection.execute(keys)
+        return None if row is None else _record(row)
+
     def _delete(self, id: str, *conditions: ColumnElement[bool]) -> bool:
         keys = delete(idempotency_keys).where(idempotency_keys.c.analysis_id == id)
         failed = (analyses.c.id == id, analyses.c.status == "failed")
@@ -440,6 +467,11 @@ class Records:
 
 def _held_by(holder: str | None) -> tuple[ColumnElement[bool], ...]:
     return () if holder is None else (analyses.c.holder == holder,)
+
+
+def holding(id: str) -> Update:
+    """Change nothing of an analysis, and keep others from changing it until all is committed."""
+    return update(analyses).where(analyses.c.id == id).values(study_only=analyses.c.study_only)
 
 
 def new_id() -> str:

@@ -1,13 +1,13 @@
 """The records of studies: a study refers to analyses, under names of its own."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 
-from sqlalchemy import Engine, and_, case, delete, exists, func, insert, select, update
+from sqlalchemy import Engine, and_, case, delete, func, insert, select, update
 from sqlalchemy.engine import RowMapping
 from sqlalchemy.exc import IntegrityError
 
-from app.storage.records import new_id
+from app.storage.records import holding, new_id, orphaned
 from app.storage.schema import analyses
 from app.storage.study_schema import Entry, NewEntry, Study, entries, studies
 
@@ -35,9 +35,14 @@ _entry = select(
         for name, said in zip(("error_code", "error_detail"), REMOVED, strict=True)
     ),
 ).select_from(_joined)
-_orphans = select(analyses.c.id).where(
-    analyses.c.study_only.is_(True), ~exists().where(entries.c.analysis_id == analyses.c.id)
-)
+
+
+class StudyGoneError(Exception):
+    """The study was removed while a file for it was on its way."""
+
+
+class AnalysisGoneError(Exception):
+    """The analysis was removed while a study was about to refer to it."""
 
 
 class StudyRecords:
@@ -101,14 +106,29 @@ class StudyRecords:
         with self._engine.connect() as connection:
             return [Study(**row) for row in connection.execute(query).mappings()]
 
-    def remove(self, id: str) -> bool:
-        """Remove a study and its entries; whether there was one."""
+    def remove(self, id: str) -> Collection[str] | None:
+        """Remove a study and its entries.
+
+        Returns
+        -------
+        collection of str or None
+            Ids of the analyses that it referred to; None where there was no such study.
+        """
+        mine = delete(entries).where(entries.c.study_id == id).returning(entries.c.analysis_id)
         with self._engine.begin() as connection:
-            connection.execute(delete(entries).where(entries.c.study_id == id))
-            return connection.execute(delete(studies).where(studies.c.id == id)).rowcount > 0
+            # the study first: whoever puts a file into it just then is waited for, or finds it gone
+            if not connection.execute(delete(studies).where(studies.c.id == id)).rowcount:
+                return None
+            return {id for id in connection.execute(mine).scalars() if id is not None}
 
     def put(self, study_id: str, entry: NewEntry) -> Entry:
-        """Record a file under its name, in the place of what had the name before."""
+        """Record a file under its name, in the place of what had the name before.
+
+        Raises
+        ------
+        StudyGoneError
+        AnalysisGoneError
+        """
         try:
             return self._put(study_id, entry)
         except IntegrityError:  # another process has just put the same name
@@ -117,10 +137,16 @@ class StudyRecords:
     def _put(self, study_id: str, entry: NewEntry) -> Entry:
         named = (entries.c.study_id == study_id, entries.c.file_name == entry.file_name)
         values = vars(entry) | {"added_at": datetime.now(UTC)}
+        held = update(studies).where(studies.c.id == study_id).values(name=studies.c.name)
         with self._engine.begin() as connection:
+            if not connection.execute(held).rowcount:
+                raise StudyGoneError(study_id)
             if not connection.execute(update(entries).where(*named).values(values)).rowcount:
                 first = {"id": new_id(), "study_id": study_id}
                 connection.execute(insert(entries).values(values | first))
+            analysis = entry.analysis_id
+            if analysis is not None and not connection.execute(holding(analysis)).rowcount:
+                raise AnalysisGoneError(analysis)
             return _read(connection.execute(_entry.where(*named)).mappings().one())
 
     def named(self, study_id: str, file_name: str) -> Entry | None:
@@ -131,10 +157,20 @@ class StudyRecords:
         """Find a file of a study by its id there."""
         return self._first(entries.c.study_id == study_id, entries.c.id == id)
 
-    def remove_entry(self, id: str) -> bool:
-        """Remove a file from its study; whether it was there."""
+    def remove_entry(self, id: str) -> tuple[bool, str | None]:
+        """Remove a file from its study.
+
+        Returns
+        -------
+        removed : bool
+            Whether it was there.
+        analysis_id : str or None
+            What it referred to at the end.
+        """
+        query = delete(entries).where(entries.c.id == id).returning(entries.c.analysis_id)
         with self._engine.begin() as connection:
-            return connection.execute(delete(entries).where(entries.c.id == id)).rowcount > 0
+            row = connection.execute(query).first()
+        return (False, None) if row is None else (True, row[0])
 
     def entries(
         self, study_id: str, limit: int, after: int = 0, statuses: Sequence[str] = ()
@@ -176,24 +212,10 @@ class StudyRecords:
         with self._engine.connect() as connection:
             return {str(row[0]): int(row[1]) for row in connection.execute(query)}
 
-    def analyses_of(self, study_id: str) -> Sequence[str]:
-        """Give the ids of the analyses that a study refers to."""
-        query = select(entries.c.analysis_id).where(
-            entries.c.study_id == study_id, entries.c.analysis_id.is_not(None)
-        )
-        with self._engine.connect() as connection:
-            return connection.execute(query.distinct()).scalars().all()
-
-    def is_orphan(self, analysis_id: str) -> bool:
-        """Whether an analysis was asked for by studies only, none of which has it any more."""
-        query = select(exists(_orphans.where(analyses.c.id == analysis_id)))
-        with self._engine.connect() as connection:
-            return bool(connection.execute(query).scalar())
-
     def orphans(self) -> Sequence[str]:
-        """Give the ids of all such analyses."""
+        """Give the ids of the analyses that studies only asked for, none of which has them."""
         with self._engine.connect() as connection:
-            return connection.execute(_orphans).scalars().all()
+            return connection.execute(select(analyses.c.id).where(orphaned)).scalars().all()
 
     def _first(self, *conditions: object) -> Entry | None:
         with self._engine.connect() as connection:

@@ -1,12 +1,16 @@
 """The same request again: joined, answered, run again, forced, named; never another caller's."""
 
+import hashlib
+import json
 from pathlib import Path
 
 import anyio
 import httpx
 import pytest
+from sqlalchemy import select
 
 from app.keys import add_key
+from app.storage.schema import idempotency_keys
 from tests.api.conftest import GOOD, Core, Serve, post_form, post_raw, until
 from tests.api.test_refusals import assert_problem
 
@@ -85,12 +89,40 @@ async def test_a_name_is_for_one_request(client: httpx.AsyncClient, core: Core, 
         await post_raw(client, GOOD + b"2", named("k"), body_mass_g=25),
         await post_raw(client, headers=named("k"), body_mass_g=26),
         await post_raw(client, GOOD + b"2", named("k") | ASYNC),
+        await post_raw(client, headers=named("k"), body_mass_g=25, profile="published"),
+        await post_raw(client, headers=named("k"), body_mass_g=25, figures=False),
+        await post_raw(client, headers=named("k"), body_mass_g=25, force=True),
     ):
         assert_problem(other, 409, "idempotency_conflict")
     assert len(core.analysed) == 1
     assert not list((settings.data_dir / "uploads").iterdir())
     await client.delete(first.json()["links"]["self"])
     assert (await post_raw(client, GOOD + b"2", named("k"))).status_code == 201, "its use is over"
+
+
+async def test_a_name_that_an_earlier_version_kept_stands_for_the_same(
+    client: httpx.AsyncClient,
+) -> None:
+    await post_raw(client, headers=named("k"), body_mass_g=25)
+    records = client._transport.app.state.service.records
+    with records.engine.connect() as connection:
+        kept = connection.execute(select(idempotency_keys.c.request_sha256)).scalar_one()
+    asked = {
+        "sha256": hashlib.sha256(GOOD).hexdigest(),
+        "options": {"body_mass_g": 25.0, "figures": True, "profile": "robust"},
+    }
+    assert kept == hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()
+
+
+async def test_a_name_for_a_forced_request_is_for_no_other(
+    client: httpx.AsyncClient, core: Core
+) -> None:
+    forced = await post_raw(client, headers=named("k"), force=True)
+    assert forced.status_code == 201
+    assert_problem(await post_raw(client, headers=named("k")), 409, "idempotency_conflict")
+    again = await post_raw(client, headers=named("k"), force=True)
+    assert (again.status_code, again.json()["id"]) == (200, forced.json()["id"])
+    assert len(core.analysed) == 1
 
 
 async def test_a_named_request_that_failed_stays_so(client: httpx.AsyncClient, core: Core) -> None:

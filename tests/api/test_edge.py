@@ -7,9 +7,11 @@ import anyio
 import httpx
 import pytest
 
+from app.api import exchange
 from app.keys import add_key
 from tests.api.conftest import GOOD, Core, Serve, post_form, post_raw
 from tests.api.test_refusals import DICOM, FORM, PART, assert_nothing_left, assert_problem
+from tests.clocks import HandClock
 
 pytestmark = pytest.mark.anyio
 
@@ -166,13 +168,16 @@ async def test_a_body_that_trickles_is_given_up(serve: Serve, settings) -> None:
     assert 2 <= sent <= 20, "no silence was long, but all of them together were"
 
 
-async def test_a_body_that_is_fast_enough_is_taken(serve: Serve) -> None:
+async def test_a_body_that_is_fast_enough_is_taken(serve: Serve, monkeypatch) -> None:
+    clock = HandClock(monkeypatch)
+    monkeypatch.setattr(exchange, "monotonic", clock.time)
+
     async def body():
         yield GOOD
         for _ in range(30):
             yield bytes(1000)
-            await anyio.sleep(0.1)
+            await clock.pass_s(1.0)
 
-    async with serve(upload_idle_limit_s=2.0, upload_min_bytes_per_s=5000.0) as client:
+    async with serve(upload_idle_limit_s=20.0, upload_min_bytes_per_s=500.0) as client:
         response = await client.post("/v1/analyses", content=body(), headers=DICOM)
         assert response.status_code == 201

@@ -19,6 +19,9 @@ import pytest
 from app.jobs.archives import Archive, Member
 from app.jobs.studies import Studies
 from app.keys import add_key
+from app.storage.files import Files
+from app.storage.records import Records
+from app.storage.studies import StudyRecords
 from tests.api.conftest import GOOD, PNG, Core, Serve, post_raw, until
 
 pytestmark = pytest.mark.anyio
@@ -145,6 +148,36 @@ async def test_what_cannot_be_measured_is_there_with_its_reason(client: httpx.As
     failed = await client.get(study["links"]["analyses"], params={"status": "failed"})
     assert [entry["error"]["code"] for entry in failed.json()["items"]] == codes
     assert len(await table(client, study, "published_stats_csv")) == 1
+
+
+async def test_the_same_file_again_is_known_unless_it_has_no_result(
+    client: httpx.AsyncClient, core: Core
+) -> None:
+    study = await make(client)
+
+    async def again(content: bytes, name: str) -> tuple[int, int, int]:
+        answer = await add(client, study, content, file_name=name)
+        await ended(client, study)
+        return answer.status_code, answer.json()["added"], answer.json()["known"]
+
+    good, short, other = GOOD + b"1", GOOD + b"pixels:too_short", b"no dicom"
+    for content, name in ((good, "good"), (short, "short"), (other, "other")):
+        assert await again(content, name) == (202, 1, 0)
+    assert await again(good, "good") == (200, 0, 1)
+    assert await again(short, "short") == await again(other, "other") == (202, 1, 0)
+
+    (entry,) = [e for e in await entries(client, study) if e["file_name"] == "good"]
+    await client.delete(entry["links"]["analysis"])
+    assert await again(good, "good") == (202, 1, 0), "it was removed"
+    core.open.clear()
+    answer = await add(client, study, GOOD + b"2", file_name="stopped")
+    assert (await add(client, study, GOOD + b"2", file_name="stopped")).status_code == 200, "runs"
+    await client.delete(answer.json()["items"][0]["links"]["analysis"])
+    core.open.set()
+    assert await again(GOOD + b"2", "stopped") == (202, 1, 0), "it was cancelled"
+    described = (await client.get("/openapi.json")).json()["paths"]
+    said = described["/v1/studies/{id}/analyses"]["post"]["description"]
+    assert "unless one of\nthem has no result" in said
 
 
 async def test_the_profile_published_needs_every_mouse_s_mass(client: httpx.AsyncClient) -> None:
@@ -351,6 +384,106 @@ async def test_a_study_is_removed_while_a_file_is_on_its_way(
     assert (await client.get("/v1/analyses")).json()["items"] == []
     table_of_studies = client._transport.app.state.service.studies.table
     assert list(table_of_studies.all_entries(study["id"])) == [], "nothing of it is kept"
+
+
+async def test_the_recording_of_what_runs_is_left_to_its_worker(
+    client: httpx.AsyncClient, core: Core, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    core.open.clear()
+    study = await make(client)
+    await add(client, study)
+    await anyio.to_thread.run_sync(core.started.wait)
+    drop, dropped, by = Files.drop_upload, threading.Event(), []
+
+    def note(self: Files, id: str, sha256: str) -> None:
+        by.append(threading.current_thread().name)
+        drop(self, id, sha256)
+        dropped.set()
+
+    monkeypatch.setattr(Files, "drop_upload", note)
+    assert (await client.delete(study["links"]["self"])).status_code == 204
+    await anyio.to_thread.run_sync(dropped.wait)
+    assert all(name.startswith("analysis-") for name in by), "it may still be read"
+    assert (await client.get("/v1/analyses")).json()["items"] == []
+
+
+@pytest.mark.parametrize("headers", [{}, {"Idempotency-Key": "k"}], ids=["plain", "named"])
+async def test_what_goes_with_its_study_is_not_given_to_who_asks_for_it_alone(
+    client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch, headers: dict[str, str]
+) -> None:
+    service = client._transport.app.state.service
+    study = await make(client)
+    await add(client, study)
+    await ended(client, study)
+    (entry,) = await entries(client, study)
+    find = Records.find
+
+    def go_once_found(self: Records, fingerprint: str) -> Any:
+        found = find(self, fingerprint)
+        if found is not None and service.studies.table.get(study["id"]) is not None:
+            service.studies.table.remove(study["id"])
+            service.records.remove(found.id)
+        return found
+
+    monkeypatch.setattr(Records, "find", go_once_found)
+    monkeypatch.setattr(Files, "has_result", lambda *_: True)
+    answer = await post_raw(client, headers={"Prefer": "respond-async", **headers})
+    assert answer.status_code == 202
+    assert answer.json()["id"] != entry["analysis_id"]
+    await until(client, answer.json()["id"], "succeeded")
+
+
+async def test_who_asks_for_analyses_alone_keeps_them_though_their_studies_go(
+    client: httpx.AsyncClient,
+) -> None:
+    for n in range(25):
+        study = await make(client)
+        content = GOOD + bytes([n])
+        await add(client, study, content)
+        answers: dict[str, httpx.Response] = {}
+
+        async def ask(content: bytes = content, answers: Any = answers) -> None:
+            headers = {"Prefer": "respond-async"}
+            answers["asked"] = await post_raw(client, content, headers)
+
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(ask)
+            await client.delete(study["links"]["self"])
+        assert answers["asked"].status_code in (200, 202)
+        await until(client, answers["asked"].json()["id"], "succeeded")
+
+
+async def test_a_study_refers_to_no_analysis_that_has_just_gone(
+    client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    service = client._transport.app.state.service
+    first, second = await make(client, "1"), await make(client, "2")
+    await add(client, first)
+    await ended(client, first)
+    put = StudyRecords.put
+    gone: list[str] = []
+
+    def go_before(self: StudyRecords, study_id: str, entry: Any) -> Any:
+        if not gone:  # as results do that are too old
+            gone.append(entry.analysis_id)
+            assert service.records.remove(entry.analysis_id)
+        return put(self, study_id, entry)
+
+    monkeypatch.setattr(StudyRecords, "put", go_before)
+    (entry,) = (await add(client, second)).json()["items"]
+    assert entry["status"] != "removed"
+    assert entry["analysis_id"] not in (None, *gone)
+    assert (await ended(client, second))["counts"]["succeeded"] == 1
+
+
+async def test_what_a_file_refers_to_when_it_goes_goes_too(client: httpx.AsyncClient) -> None:
+    study = await make(client)
+    (entry,) = (await add(client, study, body_mass_g=20)).json()["items"]
+    studies = client._transport.app.state.service.studies
+    seen = studies.table.entry(study["id"], entry["id"])
+    await add(client, study, body_mass_g=30)  # between being looked at and being removed
+    assert studies.remove_entry(seen)
+    assert (await client.get("/v1/analyses")).json()["items"] == []
 
 
 async def test_what_a_killed_removal_left_goes_with_the_next_start(

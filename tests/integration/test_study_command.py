@@ -132,6 +132,56 @@ def test_two_hundred_with_ten_bad_ones(gated, gate: Path, tmp_path: Path) -> Non
     assert len(rows_of(out / "published_stats.csv")) == 190
 
 
+def test_a_folder_may_be_called_what_is_no_text(gated, gate: Path, tmp_path: Path) -> None:
+    gate.write_text("open")
+    folder = tmp_path / os.fsdecode(b"St\xfcdie")  # as a system in Windows-1252 wrote it
+    sheet = fill(folder, 2, bad={1})
+    odd = folder / os.fsdecode(b"m\xe4use.csv")
+    sheet.rename(odd)
+    with gated() as service, service.client() as http:
+        arguments = [str(folder), "--server", service.address, "--sheet", str(odd)]
+        done = subprocess.run(
+            [sys.executable, "-m", "app", "study", *arguments],
+            cwd=ROOT,
+            env=environment(),
+            capture_output=True,
+            timeout=300,
+            check=False,
+        )
+        assert done.returncode == 1, done.stderr.decode()
+        (study,) = http.get("/v1/studies").json()["items"]
+    assert study["name"] == "Stüdie"
+    results = done.stdout.splitlines()[-1]
+    assert results == os.fsencode(folder) + b"-results", "a script finds it by these bytes"
+    assert [row["file_name"] for row in rows_of(Path(os.fsdecode(results)) / "failures.csv")] == [
+        "day 1/1.dcm"
+    ]
+    for out in (odd, Path("/dev/null") / os.fsdecode(b"\xe4")):
+        refused = run(folder, "--server", "http://127.0.0.1:9", out=out)
+        assert refused.returncode == 1
+        assert "python -m app study: " in refused.stderr
+        assert "�" in refused.stderr
+        assert "Traceback" not in refused.stderr
+
+
+def test_two_runs_do_not_write_the_same_results(gated, gate: Path, tmp_path: Path) -> None:
+    folder, out = tmp_path / "study", tmp_path / "out"
+    fill(folder, 2)
+    with gated() as service:
+        arguments = (folder, "--server", service.address, "--no-figures")
+        with running(*arguments, out=out) as first:
+            while uploads_of(service) < 2:
+                assert first.poll() is None, first.stderr.read()
+            second = run(*arguments, out=out)
+            assert second.returncode == 1
+            assert "Another run is at work in" in second.stderr
+            gate.write_text("open")
+            _, said = first.communicate(timeout=120)
+        assert first.returncode == 0, said
+        assert run(*arguments, out=out).returncode == 0, "its place is free"
+        assert uploads_of(service) == 2
+
+
 def test_a_client_that_is_stopped_goes_on(gated, gate: Path, tmp_path: Path) -> None:
     folder, out = tmp_path / "study", tmp_path / "out"
     fill(folder, 30)

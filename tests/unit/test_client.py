@@ -57,6 +57,66 @@ def busy(status: int = 503, **headers: str) -> httpx.Response:
     return httpx.Response(status, json=problem, headers=headers)
 
 
+@pytest.mark.parametrize(
+    "answer", [[], None, {}, {"id": 7}, {"items": {}}, {"items": []}, {"items": [None]}], ids=str
+)
+def test_an_answer_of_another_form_is_named(tmp_path: Path, answer: object) -> None:
+    (tmp_path / "m.dcm").write_bytes(b"bytes")
+    for ask in (
+        lambda client: client.analyse(tmp_path / "m.dcm"),
+        lambda client: client.create_study("x"),
+        lambda client: client.add_file("s", tmp_path / "m.dcm"),
+        lambda client: list(client.files("s")),
+        lambda client: client.wait_for_study("s"),
+        lambda client: client.wait_for_analysis("a"),
+        lambda client: client.download("http://elsewhere/x.csv", tmp_path / "x.csv"),
+    ):
+        service = Service(httpx.Response(200, json=answer))
+        with pytest.raises(ServiceError, match="not this service"):
+            ask(service.client())
+
+
+@pytest.mark.parametrize("error", [{}, {"detail": 7}, [], "text"], ids=str)
+def test_a_failure_of_another_form_is_named(tmp_path: Path, error: object) -> None:
+    (tmp_path / "m.dcm").write_bytes(b"bytes")
+    service = Service(ok(id="a"), ok(status="failed", error=error))
+    with pytest.raises(ServiceError):
+        service.client().analyse(tmp_path / "m.dcm")
+
+
+@pytest.mark.parametrize("problem", [{"detail": [], "code": "x"}, {"detail": "x", "code": 7}, 3])
+def test_a_refusal_of_another_form_is_told_by_its_status(problem: object) -> None:
+    service = Service(httpx.Response(422, json=problem))
+    with pytest.raises(ServiceError, match="answered 422") as raised:
+        service.client().study("s")
+    assert isinstance(raised.value.detail, str)
+
+
+def test_an_answer_that_cannot_be_unpacked_is_named() -> None:
+    headers = {"Content-Encoding": "gzip"}
+    service = Service(httpx.Response(200, stream=httpx.ByteStream(b"no gzip"), headers=headers))
+    with pytest.raises(ServiceError, match="not this service"):
+        service.client().study("s")
+
+
+@pytest.mark.parametrize("key", ["two\nlines", "a b", "schlüssel", "a\x00"])
+def test_what_cannot_be_a_key_is_refused_and_not_shown(key: str) -> None:
+    with pytest.raises(ServiceError) as raised:
+        Client("http://lab", key)
+    assert key not in raised.value.detail
+
+
+@pytest.mark.parametrize(
+    ("given", "least_s"),
+    [("9" * 5000, 3600), ("7", 7), ("-7", 0), ("soon", 0), ("", 0), ("Mon, 99 Foo 2026", 0)],
+)
+def test_whatever_it_is_asked_to_wait_it_comes_back(given: str, least_s: float) -> None:
+    service = Service(busy(**{"Retry-After": given}), ok(id="s"))
+    assert service.client().study("s") == {"id": "s"}
+    (pause,) = service.pauses
+    assert least_s <= pause <= max(least_s, FIRST_PAUSE_S)
+
+
 def test_it_needs_nothing_but_httpx() -> None:
     tree = ast.parse(Path(module.__file__).read_text("utf-8"))
     roots = {

@@ -12,6 +12,7 @@ from uvicorn import Config
 from uvicorn.server import ServerState
 
 from app import protocol
+from tests.clocks import HandClock
 
 pytestmark = pytest.mark.anyio
 
@@ -62,10 +63,20 @@ async def test_neither_is_that_of_a_second_request(monkeypatch) -> None:
 
 
 async def test_a_body_may_take_longer_than_a_head(monkeypatch) -> None:
-    monkeypatch.setattr(protocol, "HEAD_TIME_LIMIT_S", 1.0)
-    async with connected() as (reader, writer):
+    monkeypatch.setattr(protocol, "HEAD_TIME_LIMIT_S", 10.0)
+    clock = HandClock(monkeypatch)
+    begun = asyncio.Event()
+
+    async def answer(scope: Any, receive: Any, send: Any) -> None:
+        first = await receive()
+        assert first["more_body"]
+        begun.set()
+        await answer_ok(scope, receive, send)
+
+    async with connected(answer) as (reader, writer):
         writer.write(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n1")
-        await asyncio.sleep(1.5)
+        await begun.wait()
+        await clock.pass_s(15.0)
         writer.write(b"2")
         assert b"200 OK" in await reader.readuntil(b"ok")
 
@@ -151,7 +162,8 @@ async def test_an_answer_that_nobody_reads_is_cut_off(monkeypatch) -> None:
 
 
 async def test_an_answer_that_is_read_slowly_is_not(monkeypatch) -> None:
-    monkeypatch.setattr(protocol, "READ_TIME_LIMIT_S", 2.0)
+    monkeypatch.setattr(protocol, "READ_TIME_LIMIT_S", 20.0)
+    clock = HandClock(monkeypatch)
     piece = b"x" * 1_000_000
 
     async def answer_much(scope: Any, receive: Any, send: Any) -> None:
@@ -165,5 +177,5 @@ async def test_an_answer_that_is_read_slowly_is_not(monkeypatch) -> None:
         writer.write(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
         await reader.readuntil(b"\r\n\r\n")
         for _ in range(30):
-            await asyncio.sleep(0.1)
+            await clock.pass_s(1.0)
             assert len(await reader.readexactly(1_000_000)) == 1_000_000

@@ -166,6 +166,24 @@ def test_the_overview_has_a_panel_per_feature_and_a_place_per_group() -> None:
     assert any(text.endswith("9 recordings of 9 mice.") for text in texts(page))
 
 
+def test_a_mouse_in_two_groups_is_one_mouse() -> None:
+    none = replace(make_analysis(), beats=())
+    recordings = [
+        recording("1.dcm", mouse_id="M1", group="before"),
+        recording("2.dcm", mouse_id="M1", group="after", analysis=none),
+        recording("3.dcm", mouse_id="M2", group="before", analysis=none),
+        recording("4.dcm", mouse_id="M2", group="after", analysis=none),
+        recording("5.dcm", analysis=none),
+        recording("6.dcm"),
+    ]
+    assert any(
+        text.endswith(
+            "6 recordings of 2 mice, 2 more without a mouse's name; 2 without a beat that counts."
+        )
+        for text in texts(overview("x", mice_of(recordings)))
+    )
+
+
 def test_many_groups_share_a_place() -> None:
     mice = mice_of(recording(f"{n}.dcm", mouse_id="M", group=f"g{n}") for n in range(20))
     axes = overview("x", mice)._figure.axes[0]

@@ -11,7 +11,7 @@ from sqlalchemy import create_engine
 
 from app.storage.records import Records
 from app.storage.schema import SentKey, metadata
-from app.storage.studies import StudyRecords
+from app.storage.studies import AnalysisGoneError, StudyRecords
 from app.storage.study_schema import NewEntry
 from app.storage.upgrade import upgrade
 from tests.unit.storage.test_records import request
@@ -94,3 +94,34 @@ def test_a_name_put_into_a_study_at_several_nodes_is_there_once(open_records: Op
         ids = list(pool.map(put, range(80)))
     assert len(set(ids)) == 10
     assert len(list(tables[0].all_entries(study.id))) == 10
+
+
+def test_what_one_node_refers_to_is_not_removed_by_another(open_records: Open) -> None:
+    stores = [open_records() for _ in range(3)]
+    tables = [StudyRecords(store.engine) for store in stores]
+
+    def study() -> str:
+        made = tables[0].create("s", owner=None, body_mass_g=None, profile="robust", figures=True)
+        return made.id
+
+    def entry(id: str) -> NewEntry:
+        return NewEntry(file_name="m.dcm", size_bytes=1, sha256="0" * 64, analysis_id=id)
+
+    def refer(id: str, other: str) -> bool:
+        try:
+            return tables[1].put(other, entry(id)).analysis_id == id
+        except AnalysisGoneError:
+            return False
+
+    def remove(id: str, own: str) -> bool:
+        assert tables[2].remove(own) == {id}
+        return stores[2].remove_orphan(id) is not None
+
+    with ThreadPoolExecutor(2) as pool:
+        for n in range(60):
+            id, own, other = f"a{n}", study(), study()
+            stores[0].add(id, replace(request(id), study_only=True))
+            tables[0].put(own, entry(id))
+            referred, removed = pool.submit(refer, id, other), pool.submit(remove, id, own)
+            assert referred.result() is not removed.result()
+            assert referred.result() is (stores[0].get(id) is not None)

@@ -12,6 +12,8 @@ from sqlalchemy import event
 
 from app.storage.records import Records, new_id
 from app.storage.schema import Request, analyses
+from app.storage.studies import AnalysisGoneError, StudyGoneError, StudyRecords
+from app.storage.study_schema import NewEntry
 
 FULL = 2
 """SQLite's number for committing to the disk before going on."""
@@ -101,6 +103,60 @@ def test_an_unfinished_analysis_is_not_removed(records: Records) -> None:
     records.add("a", request())
     assert not records.remove("a")
     assert records.get("a") is not None
+
+
+def in_study(records: Records, id: str) -> tuple[StudyRecords, str]:
+    """Put an analysis that only a study asked for into one."""
+    records.add(id, replace(request(id), study_only=True))
+    table = StudyRecords(records.engine)
+    study = table.create("S", owner=None, body_mass_g=None, profile="robust", figures=True)
+    table.put(study.id, entry_of(id))
+    return table, study.id
+
+
+def entry_of(id: str | None, name: str = "m.dcm") -> NewEntry:
+    return NewEntry(file_name=name, size_bytes=1, sha256="0" * 64, analysis_id=id)
+
+
+@pytest.mark.parametrize("status", ["queued", "running", "succeeded", "cancelled", "failed"])
+def test_what_no_study_has_any_more_goes_in_any_state(records: Records, status: str) -> None:
+    table, study = in_study(records, "a")
+    {
+        "queued": lambda: None,
+        "running": lambda: records.start("a"),
+        "succeeded": lambda: (records.start("a"), records.succeed("a", 1.0)),
+        "cancelled": lambda: records.cancel("a"),
+        "failed": lambda: records.fail("a", "too_short", "…"),
+    }[status]()
+    assert records.remove_orphan("a") is None, "a study has it"
+    (entry,) = table.all_entries(study)
+    assert (entry.analysis_id, entry.status) == ("a", status)
+    assert table.remove(study) == {"a"}
+    removed = records.remove_orphan("a")
+    assert removed is not None
+    assert removed.status == status
+    assert records.get("a") is None
+
+
+def test_what_was_asked_for_by_itself_goes_with_no_study(records: Records) -> None:
+    table, study = in_study(records, "a")
+    assert records.claim("a")
+    assert table.remove(study) == {"a"}
+    assert records.remove_orphan("a") is None
+    assert records.get("a") is not None
+    assert not records.claim("gone")
+
+
+def test_a_study_takes_in_nothing_that_has_gone(records: Records) -> None:
+    table, study = in_study(records, "a")
+    with pytest.raises(AnalysisGoneError):
+        table.put(study, entry_of("gone", "n.dcm"))
+    assert [entry.file_name for entry in table.all_entries(study)] == ["m.dcm"]
+    table.remove(study)
+    with pytest.raises(StudyGoneError):
+        table.put(study, entry_of("a"))
+    assert table.remove(study) is None
+    assert records.remove_orphan("a") is not None, "nothing refers to it"
 
 
 def test_a_refusal_nobody_was_told_of_leaves_nothing(records: Records) -> None:
