@@ -117,7 +117,9 @@ def _keys(arguments: argparse.Namespace) -> int:
 
 
 def _body_mass(text: str) -> float:
-    mass = float(text)
+    from app.samples import decimal
+
+    mass = decimal(text)
     if not 0 < mass <= 200:
         raise argparse.ArgumentTypeError("a body mass lies over 0 g and is at most 200 g")
     return mass

@@ -234,7 +234,7 @@ def _sample(given: Mapping[str, str], *, decimal_comma: bool) -> tuple[Sample, l
     mass_g: float | None = None
     if text := given.get("body_mass_g", "").strip():
         try:
-            mass_g = float(text.replace(",", ".") if decimal_comma else text)
+            mass_g = decimal(text.replace(",", ".") if decimal_comma else text)
         except ValueError:
             mass_g = 0.0
         if not 0 < mass_g <= MAX_BODY_MASS_G:
@@ -248,6 +248,19 @@ def _sample(given: Mapping[str, str], *, decimal_comma: bool) -> tuple[Sample, l
         if len(words[name] or "") > MAX_WORD_LENGTH:
             wrong.append(f"{name} has more than {MAX_WORD_LENGTH} characters")
     return Sample(mass_g, words["mouse_id"], _SEXES.get(sex), words["group"]), wrong
+
+
+def decimal(text: str) -> float:
+    """Read a number as people write it.
+
+    Raises
+    ------
+    ValueError
+        It is none, or has an underscore in it: Python would take 2_5 for 25.
+    """
+    if "_" in text:
+        raise ValueError(f"{text} is no number")
+    return float(text)
 
 
 def _decode(content: bytes) -> str:

@@ -5,16 +5,30 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator
 
 from app.api.problems import Problem, explain
 from app.jobs.intake import NEEDS_MASS, Options
 from app.pipeline.profiles import ProfileName
+from app.samples import MAX_BODY_MASS_G
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
 
 KEY_LENGTH = 255
 """Longest ``Idempotency-Key``."""
+
+
+def _as_written(value: object) -> object:
+    if isinstance(value, str) and "_" in value:  # 2_5 would be read as 25
+        raise ValueError("a number has no underscore")
+    return value
+
+
+Mass = Annotated[
+    Annotated[float, Field(gt=0, le=MAX_BODY_MASS_G, allow_inf_nan=False)] | None,
+    BeforeValidator(_as_written),
+]
+"""A body mass in grams."""
 
 
 class AnalysisOptions(BaseModel):
@@ -23,11 +37,8 @@ class AnalysisOptions(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     body_mass_g: Annotated[
-        float | None,
+        Mass,
         Field(
-            gt=0,
-            le=200,
-            allow_inf_nan=False,
             description="Body mass of the mouse in grams; it sets how long a quality window lasts.",
             examples=[25.0],
         ),

@@ -5,13 +5,12 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from app.api.options import clean_text
+from app.api.options import Mass, clean_text
 from app.api.schemas import ErrorOut
 from app.pipeline.profiles import ProfileName
-from app.samples import MAX_BODY_MASS_G, MAX_NAME_LENGTH, MAX_WORD_LENGTH, Sample, clean_path
+from app.samples import MAX_NAME_LENGTH, MAX_WORD_LENGTH, Sample, clean_path
 
 EntryStatus = Literal["queued", "running", "succeeded", "failed", "cancelled", "removed"]
-Mass = Annotated[float | None, Field(gt=0, le=MAX_BODY_MASS_G, allow_inf_nan=False)]
 
 
 class StudyIn(BaseModel):

@@ -86,6 +86,7 @@ async def test_a_compressed_body(client: httpx.AsyncClient) -> None:
         ({"body_mass_g": "nan"}, "body_mass_g"),
         ({"body_mass_g": "inf"}, "body_mass_g"),
         ({"body_mass_g": "heavy"}, "body_mass_g"),
+        ({"body_mass_g": "2_5"}, "body_mass_g"),
         ({"body_mass_g": ""}, "body_mass_g"),
         ({"profile": "best"}, "profile"),
         ({"profile": "published"}, "body_mass_g"),

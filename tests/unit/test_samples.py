@@ -42,6 +42,7 @@ def test_what_spreadsheets_write(content: bytes) -> None:
         ("file_name,body_mass_g\nm,25\nn,heavy\n", "line 3: body_mass_g is no mass"),
         ("file_name,body_mass_g\nm,nan\n", "line 2: body_mass_g"),
         ("file_name,body_mass_g\nm,201\n", "line 2: body_mass_g"),
+        ("file_name,body_mass_g\nm,2_5\n", "line 2: body_mass_g"),
         ("file_name,sex\nm,hen\n", "line 2: sex is neither F nor M"),
         ("file_name,sex\nm,f\n\nm,f\n", "line 4: m stands in line 2 already"),
         ("file_name,sex\n,f\n", "line 2: no file_name"),
