@@ -134,7 +134,7 @@ class GrowingStrip:
     def _first_move(self, canvas: Canvas, last: Screen, screen: Screen) -> None:
         """Tell from the first screens that differ how the display works."""
         change, shift = canvas.change(screen), None
-        if change is None or not change.is_one_piece:
+        if change is None or not change.rules_out_scrolling:
             shift = find_shift(last, screen, self._shift)
             change = None if shift else change
         was_open = self._undecided.change

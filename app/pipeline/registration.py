@@ -22,6 +22,7 @@ _CANDIDATES = 6  # shifts that are checked on whole columns
 _CHECKED_COLUMNS = 128
 _COMPARED_COLUMNS = 256  # of a signature, where the worst are left out at every shift
 _CHECKED_ROWS = 48  # of lossless screens, for whether their columns show anything
+_FAINT = 16  # that part of the greatest spread of grey in a column is no picture in another
 _BLURRED_GREY = 48  # what stands beside the M-mode may leave that much in its outermost pixels
 _BLOCK = 8  # JPEG compresses squares of that many pixels, and blurs no farther
 # Share of the checked columns that may differ: cursors and other marks that do not scroll.
@@ -70,9 +71,9 @@ class Screen:
 
     @cached_property
     def informative(self) -> NDArray[np.bool_]:
-        """For every column whether it holds more than one grey."""
-        varies: NDArray[np.bool_] = self.pixels.max(axis=0) != self.pixels.min(axis=0)
-        return varies
+        """For every column whether it holds a picture, and not one grey with noise on it."""
+        spread = self.pixels.max(axis=0) - self.pixels.min(axis=0)
+        return np.asarray(spread > spread.max() // _FAINT)
 
     @cached_property
     def signature(self) -> NDArray[np.float64]:

@@ -70,6 +70,11 @@ class Change:
     is_blurred: bool
 
     @property
+    def rules_out_scrolling(self) -> bool:
+        """Whether so much stays in its place that no M-mode scrolls beside it."""
+        return self.is_one_piece and 2 * int(self.is_same.sum()) >= len(self.is_same)
+
+    @property
     def shows_sweep(self) -> bool:
         """Whether more is overwritten than a cursor could have hidden before and hides now."""
         blurred = 2 * BLURRED_COLUMNS if self.is_blurred else 0

@@ -341,6 +341,20 @@ def test_a_frozen_screen_under_a_cursor_goes_on_to_scroll() -> None:
     assert starts == (0, 0, 0, 0, 60, 170, 300)
 
 
+@pytest.mark.parametrize("compress", [np.asarray, as_jpeg])
+@pytest.mark.parametrize("columns", [20, 34, 40])
+def test_what_stays_beside_an_m_mode_that_scrolls_makes_no_sweep_of_it(
+    columns: int, compress: Callable[[Pixels], Pixels]
+) -> None:
+    strip, beside = make_strip(columns=900), make_strip(columns=columns, seed=9)
+    screens = [strip[:, start : start + WIDTH].copy() for start in (0, 60, 170, 300)]
+    for screen in screens:
+        screen[:, -columns:] = beside
+    _, starts, growing = join(compress(screen) for screen in screens)
+    assert not growing.is_sweep
+    assert starts == (0, 60, 170, 300)
+
+
 def test_what_waits_for_later_screens_keeps_its_place() -> None:
     strip = make_strip(columns=900)
     ends = [600, 620, 620, 630, 700]
