@@ -22,6 +22,7 @@ from app.pipeline.columns import (
     longest_stretch,
     without_specks,
 )
+from app.pipeline.marks import rows_with_marks
 from app.pipeline.registration import Screen, chance_difference
 
 # Of what any two columns differ by: the most that compression may make a column that stays the
@@ -173,13 +174,19 @@ class Canvas:
         both = np.flatnonzero(shown & self.known)
         if len(both) < self.least_same_columns:
             return None
-        same, changed = self._compare(screen, both)
+        rows = np.ones(len(self.pixels), bool)
+        same, changed, limit = self._compare(screen, both, rows)
+        differs = both[~same[both]]
+        marked = rows_with_marks(self.pixels[:, differs], screen.pixels[:, differs], limit)
+        if marked.any():
+            rows = ~marked
+            same, changed, _ = self._compare(screen, both, rows)
         new = without_specks(shown & ~same)
         start, columns = longest_piece(new, same, max(4, self.columns // 16))
         piece = self.around(start, columns)
         stayed = same.copy()
         stayed[piece] = False
-        if self._sharp(screen, np.flatnonzero(stayed)) < self.least_same_columns:
+        if self._sharp(screen, np.flatnonzero(stayed), rows) < self.least_same_columns:
             return None
         other = new & (changed | ~self.known)
         if self._is_blurred and other[piece].any():
@@ -199,35 +206,41 @@ class Canvas:
         )
 
     def _compare(
-        self, screen: Screen, columns: NDArray[np.int64]
-    ) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
-        """Find which columns show the same, and which show what compression does not explain."""
-        difference = self._differences(screen, columns, 0)
+        self, screen: Screen, columns: NDArray[np.int64], rows: NDArray[np.bool_]
+    ) -> tuple[NDArray[np.bool_], NDArray[np.bool_], float]:
+        """Find which columns show the same, and which show what compression does not explain.
+
+        Returns the mean squared difference as well up to which a column is the same.
+        """
+        difference = self._differences(screen, columns, 0, rows)
         checked = columns[np.linspace(0, len(columns) - 1, 128).astype(int)]
-        chance = chance_difference(self.pixels[:, checked], screen.pixels[:, checked])
+        chance = chance_difference(
+            self.pixels[np.ix_(rows, checked)], screen.pixels[np.ix_(rows, checked)]
+        )
         alike = difference <= _SAME * chance
         noise = float(np.quantile(difference[alike], 0.75)) if alike.any() else 0.0
         same, changed, little = np.zeros((3, self.columns), bool)
-        same[columns] = difference <= min(max(1.0, 8 * noise), _SAME * chance)
+        limit = min(max(1.0, 8 * noise), _SAME * chance)
+        same[columns] = difference <= limit
         little[columns] = alike & (difference > 0)
         self._is_blurred |= longest_run(little) >= _LEAST_BLURRED_COLUMNS
         changed[columns] = ~alike if self._is_blurred else ~same[columns]
-        return same, changed
+        return same, changed, limit
 
-    def _sharp(self, screen: Screen, columns: NDArray[np.int64]) -> int:
+    def _sharp(self, screen: Screen, columns: NDArray[np.int64], rows: NDArray[np.bool_]) -> int:
         """Count the columns that fit best where they are, and not a little beside."""
         columns = columns[(columns >= _OFF_COLUMNS) & (columns < self.columns - _OFF_COLUMNS)]
-        here = self._differences(screen, columns, 0)
+        here = self._differences(screen, columns, 0, rows)
         beside = np.minimum(
-            self._differences(screen, columns, -_OFF_COLUMNS),
-            self._differences(screen, columns, _OFF_COLUMNS),
+            self._differences(screen, columns, -_OFF_COLUMNS, rows),
+            self._differences(screen, columns, _OFF_COLUMNS, rows),
         )
         return int(((beside >= _SHARPNESS * here) & (beside > 0)).sum())
 
     def _differences(
-        self, screen: Screen, columns: NDArray[np.int64], off: int
+        self, screen: Screen, columns: NDArray[np.int64], off: int, rows: NDArray[np.bool_]
     ) -> NDArray[np.float32]:
-        """Mean squared difference of every column."""
-        difference = self.pixels[:, columns + off].astype(np.float32)
-        difference -= screen.pixels[:, columns]
+        """Mean squared difference of every column, in the given rows."""
+        difference = self.pixels[np.ix_(rows, columns + off)].astype(np.float32)
+        difference -= screen.pixels[np.ix_(rows, columns)]
         return np.asarray(np.einsum("ij,ij->j", difference, difference) / len(difference))

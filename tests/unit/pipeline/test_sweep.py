@@ -402,3 +402,56 @@ def test_a_sweep_with_a_wide_bar_is_ordered_under_compression(
     assert growing.is_sweep
     assert growing.joins == []
     assert abs(pixels.shape[1] - (ends[-1] - ends[0] + WIDTH - bar)) <= 8
+
+
+def with_clock(screen: Pixels, number: int) -> Pixels:
+    """Write on a screen what looks different on every one: a clock of 90 columns."""
+    shown = screen.copy()
+    digits = np.random.default_rng(number).integers(0, 2, (5, 45))
+    shown[4:14, 150:240] = 255 * np.kron(digits, np.ones((2, 2), int))
+    return shown
+
+
+def with_line(screen: Pixels, number: int) -> Pixels:
+    """Draw a line that moves by itself from the left edge to the right."""
+    shown = screen.copy()
+    across = np.arange(screen.shape[1])
+    shown[-12 + 6 * ((across + 41 * number) % 90 < 6), across] = 255
+    return shown
+
+
+@pytest.mark.parametrize("compress", [np.asarray, as_jpeg])
+def test_a_label_that_appears_on_a_frozen_screen_is_no_sweep(
+    compress: Callable[[Pixels], Pixels],
+) -> None:
+    frozen = make_strip(rows=160, columns=WIDTH)
+    screens = [frozen] * 3 + [with_clock(frozen, 0)] * 3 + [with_clock(frozen, 1)]
+    pixels, starts, growing = join([compressed(screen, compress) for screen in screens])
+    assert not growing.is_sweep
+    assert starts == (0,) * 7
+    assert pixels.shape[1] == WIDTH
+
+
+@pytest.mark.parametrize("compress", [np.asarray, as_jpeg])
+@pytest.mark.parametrize("write", [with_clock, with_line])
+@pytest.mark.parametrize("step", [30, 140, 250])
+def test_a_sweep_under_a_clock_or_a_line_is_ordered(
+    step: int, write: Callable[[Pixels, int], Pixels], compress: Callable[[Pixels], Pixels]
+) -> None:
+    strip = make_strip(rows=160, columns=3_000)
+    ends = [600, 700, *range(700 + step, min(2_900, 700 + 40 * step), step)]
+    screens = [
+        compressed(write(screen, number), compress)
+        for number, screen in enumerate(sweep(strip, WIDTH, ends))
+    ]
+    pixels, _, growing = join(screens)
+    assert growing.is_sweep
+    begins = 600 - WIDTH + 8
+    assert 0 <= pixels.shape[1] - (ends[-1] - begins) <= 24  # parts of a bar under a line count
+    off = [
+        np.abs(pixels[30:-30, 40:-40].astype(int) - strip[30:-30, at : at + pixels.shape[1] - 80])
+        .mean(axis=0)
+        .max()
+        for at in range(begins + 16, begins + 48)
+    ]
+    assert min(off) < 30
