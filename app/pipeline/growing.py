@@ -144,13 +144,13 @@ class GrowingStrip:
         elif change is not None and change.shows_sweep:
             self._unroll(canvas, change)
             self._advance(canvas, screen, change)
-        elif change is not None and (change.is_one_piece or shift == 0):
+        elif change is None and not shift and canvas.hardly_precedes(screen):
+            self._begin(screen)
+        elif shift == 0 or (change is not None and change.is_one_piece):
             canvas.fill(screen)
             self._repeat()
         elif change is not None:
             raise _not_ordered()
-        elif shift is None and canvas.is_nearly_blank:
-            self._begin(screen)
         elif shift is None and was_open is not None and not was_open.is_blurred:
             raise _not_ordered()
         else:

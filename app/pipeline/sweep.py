@@ -135,9 +135,18 @@ class Canvas:
         """How many columns have to stay as they are before two screens count as related."""
         return max(8, min(32, self.columns // 4), self.columns // 16)
 
-    @property
-    def is_nearly_blank(self) -> bool:
-        return int(self.known.sum()) < self.least_same_columns
+    def hardly_precedes(self, screen: Screen) -> bool:
+        """Whether so little had been drawn that nothing is lost where a screen begins anew.
+
+        A few more columns than that are little, too, if the screen shows them again: compression
+        may leave too few of them sharp enough to relate the two.
+        """
+        drawn = int(self.known.sum())
+        if self.least_same_columns <= drawn < 2 * self.least_same_columns:
+            both = np.flatnonzero(self.known & is_picture(screen.pixels))
+            same, *_ = self._compare(screen, both, np.ones(len(self.pixels), bool))
+            return 2 * int(same.sum()) >= drawn
+        return drawn < self.least_same_columns
 
     def around(self, start: int, columns: int) -> NDArray[np.int64]:
         """Return column numbers from `start` on, around the right edge."""

@@ -93,6 +93,23 @@ def test_a_screen_that_fills_before_it_is_overwritten(ends: Iterable[int]) -> No
     np.testing.assert_array_equal(pixels, strip[:, : ends[-1]])
 
 
+@pytest.mark.parametrize("quality", [95, 80])
+@pytest.mark.parametrize("width", [430, 1_000])
+@pytest.mark.parametrize("first", [5, 20, 33, 34, 50, 65])
+def test_a_screen_that_has_hardly_begun_to_fill_is_no_obstacle(
+    first: int, width: int, quality: int
+) -> None:
+    strip = make_strip(columns=width + 300)
+    ends = [first, first + 60, first + width // 2, width + 100, width + 200]
+    pixels, _, growing = join(
+        compressed(screen, lambda pixels: as_jpeg(pixels, quality))
+        for screen in sweep(strip, width, ends, bar=0)
+    )
+    assert growing.is_sweep
+    assert growing.joins == []
+    assert abs(pixels.shape[1] - ends[-1]) <= 8
+
+
 def test_a_screen_that_fills_and_is_never_overwritten() -> None:
     strip = make_strip(columns=400)
 
