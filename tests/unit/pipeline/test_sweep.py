@@ -173,6 +173,21 @@ def test_a_mark_that_stays_is_no_obstacle() -> None:
     assert pixels.shape[1] == 960 - 600 + WIDTH - 8
 
 
+@pytest.mark.parametrize("compress", [np.asarray, as_jpeg])
+@pytest.mark.parametrize("far", [340, 370])
+@pytest.mark.parametrize("near", [12, 20, 30])
+def test_a_bar_that_has_hardly_moved_and_then_nearly_around_is_followed(
+    near: int, far: int, compress: Callable[[Pixels], Pixels]
+) -> None:
+    ends = [600, 600 + near, 600 + near + far, 650 + near + far]
+    screens = sweep(make_strip(columns=1_500), WIDTH, ends)
+    pixels, starts, growing = join(compressed(screen, compress) for screen in screens)
+    assert growing.is_sweep
+    assert growing.joins == []
+    assert abs(pixels.shape[1] - (ends[-1] - 600 + WIDTH - 8)) <= 8
+    assert len(starts) == 4
+
+
 @pytest.mark.parametrize("ends", [[600, 640, 1_300], [600, 640, 640 + 430], [600, 700, 1_060, 500]])
 def test_what_cannot_be_put_in_order_is_refused(ends: list[int]) -> None:
     strip = make_strip(columns=1_500)
