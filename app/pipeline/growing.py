@@ -157,6 +157,8 @@ class GrowingStrip:
         elif shift is None and was_open is not None and not was_open.is_blurred:
             raise _not_ordered()
         else:
+            if shift is not None:
+                canvas.fill(last)  # which may have waited
             self._stand(canvas)
             self._canvas = None
             self._append(screen, shift)

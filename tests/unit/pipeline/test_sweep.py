@@ -133,6 +133,20 @@ def test_a_screen_that_fills_and_then_scrolls() -> None:
     assert not growing.is_sweep
 
 
+@pytest.mark.parametrize("compress", [np.asarray, as_jpeg])
+def test_what_a_label_stood_on_while_the_screen_filled_loses_no_time(
+    compress: Callable[[Pixels], Pixels],
+) -> None:
+    strip = make_strip(columns=900)
+    filling = sweep(strip, WIDTH, [120, 200, 300, 430], bar=0)
+    filling[1:3, 2:12, 400:418:2] = 255
+    scrolling = [strip[:, start : start + WIDTH] for start in (60, 170, 300, 470)]
+    pixels, starts, growing = join(compressed(s, compress) for s in [*filling, *scrolling])
+    assert not growing.is_sweep
+    assert starts == (0, 0, 0, 0, 60, 170, 300, 470)
+    assert pixels.shape[1] == 900
+
+
 @pytest.mark.parametrize("compress", [as_jpeg, as_jpeg_2000])
 def test_compression_noise_keeps_the_order(compress: Callable[[Pixels], Pixels]) -> None:
     strip = make_strip(columns=1_500)
