@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import find_objects, label
 
+from app.pipeline.chance import chance_difference
 from app.pipeline.columns import (
     is_faint,
     is_picture,
@@ -23,7 +24,7 @@ from app.pipeline.columns import (
     without_specks,
 )
 from app.pipeline.marks import rows_with_marks
-from app.pipeline.registration import Screen, chance_difference
+from app.pipeline.registration import Screen
 
 # Of what any two columns differ by: the most that compression may make a column that stays the
 # same differ by. It was 0.02 at 20:1; another beat's is beyond 0.05 in 19 of 20 columns.

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from app.pipeline.marks import rows_with_marks
+from app.pipeline.marks import rows_that_stand, rows_with_marks
 from tests.strips import make_strip
 
 
@@ -42,3 +42,16 @@ def test_pictures_of_few_rows_or_no_columns_have_no_marks() -> None:
     assert not rows_with_marks(low, other, 1.0).any()
     high = make_strip(rows=128, columns=60)[:, :0]
     assert not rows_with_marks(high, high, 1.0).any()
+
+
+def test_what_stands_on_a_picture_that_moves_is_found() -> None:
+    strip = make_strip(rows=128, columns=500)
+    before, after = strip[:, :400].copy(), strip[:, 60:460].copy()
+    letters = 255 * np.random.default_rng(0).integers(0, 2, (10, 50))
+    for screen in (before, after):
+        screen[40:60, 100:200] = np.kron(letters, np.ones((2, 2), int))
+    stands = np.flatnonzero(rows_that_stand(before, after))
+    assert set(range(40, 60)) <= set(stands.tolist()) <= set(range(32, 68))
+    assert not rows_that_stand(strip[:, :400], strip[:, 60:460]).any()
+    assert not rows_that_stand(before, before).any()
+    assert not rows_that_stand(before[:20], after[:20]).any()
