@@ -101,6 +101,11 @@ class KeyRing:
         key = (self._keys.get(form[1]) if form else None) or _NOBODY
         return key if key.opens(secret) and key is not _NOBODY else None
 
+    def holds(self, key: Key) -> bool:
+        """Whether a key that was found before is in force as it was: same secret, same role."""
+        self._refresh()
+        return self._keys.get(key.id) == key
+
     def names(self) -> Mapping[str, str]:
         """Give the names of all keys by their ids."""
         self._refresh()

@@ -64,6 +64,10 @@ class Caller:
         """Whether an analysis or a study is there for this caller."""
         return self.only is None or owned.owner == self.only
 
+    def may_stay(self, keys: KeyRing | None) -> bool:
+        """Whether what the caller still follows may go on: the key is in force as it was."""
+        return self.key is None or keys is None or keys.holds(self.key)
+
     def require_change(self) -> None:
         """Refuse a caller who may only read.
 

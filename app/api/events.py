@@ -8,7 +8,7 @@ from fastapi import APIRouter
 from fastapi.responses import StreamingResponse
 
 from app.api import examples
-from app.api.access import Who
+from app.api.access import Caller, Who
 from app.api.analyses import AnalysisId, see
 from app.api.documentation import answers, events_of
 from app.api.schemas import EventOut, ProgressOut
@@ -43,18 +43,20 @@ HEARTBEAT_S = 10.0
 async def get_events(service: Here, caller: Who, id: AnalysisId) -> StreamingResponse:
     """Tell the state of an analysis whenever it changes: `progress`, and `end` as the last event.
 
-    Where the stream ends without `end`, the service stopped: ask again.
+    Where the stream ends without `end`, the service stopped, or the key has changed: ask again.
     """
     record = await to_thread.run_sync(see, service, id, caller)
     # a proxy that gathers the answer first would tell nothing in time
     headers = {"X-Accel-Buffering": "no"}
-    return StreamingResponse(_events(service, record), media_type=EVENT_STREAM, headers=headers)
+    return StreamingResponse(
+        _events(service, record, caller), media_type=EVENT_STREAM, headers=headers
+    )
 
 
-async def _events(service: Service, record: Record) -> AsyncIterator[str]:
+async def _events(service: Service, record: Record, caller: Caller) -> AsyncIterator[str]:
     """Write an event for each change, and a comment where there has been none for a while."""
     told, told_at = "", 0.0
-    async for state in _states(service, record):
+    async for state in _states(service, record, caller):
         event = _event(state)
         if event != told:
             yield event
@@ -64,8 +66,11 @@ async def _events(service: Service, record: Record) -> AsyncIterator[str]:
             told_at = monotonic()
 
 
-async def _states(service: Service, record: Record) -> AsyncIterator[EventOut]:
-    """Look at an analysis again and again, until it has ended or is gone, or the queue stops."""
+async def _states(service: Service, record: Record, caller: Caller) -> AsyncIterator[EventOut]:
+    """Look at an analysis again and again, until it has ended or is gone, or the queue stops.
+
+    A stream may last for long: one whose key was removed meanwhile is told nothing more.
+    """
     id = record.id
     seen_running = False
     while not record.finished:
@@ -84,7 +89,7 @@ async def _states(service: Service, record: Record) -> AsyncIterator[EventOut]:
             # where the queue knows no such job, it did not wait
             await sleep(max(0.0, began + LOOK_EVERY_S - monotonic()))
         found = await to_thread.run_sync(service.records.get, id)
-        if found is None:  # removed meanwhile
+        if found is None or not caller.may_stay(service.keys):  # removed meanwhile
             return
         record = found
     yield _state(record, None)

@@ -10,6 +10,7 @@ from pydicom.pixels.processing import apply_color_lut
 
 from app.pipeline.errors import CorruptPixelData, UnsupportedTransferSyntax
 from app.pipeline.header import Header
+from app.pipeline.segmented_palette import with_plain_palette
 
 ToGrey = Callable[[NDArray[Any]], NDArray[np.uint8]]
 
@@ -175,7 +176,8 @@ def _table(header: Header, pixel_format: PixelFormat) -> NDArray[np.uint8] | Non
 
 def _palette(header: Header, stored: NDArray[Any]) -> NDArray[np.uint8]:
     try:
-        colours = apply_color_lut(stored.astype(np.uint16)[:, None], header.data_set)
+        palette = with_plain_palette(header)
+        colours = apply_color_lut(stored.astype(np.uint16)[:, None], palette)
         if colours.max() > 255:  # some writers fill only the lower half of sixteen bits
             colours = colours >> 8
         return luma(colours.astype(np.uint8))[:, 0]

@@ -143,16 +143,21 @@ class GrowingStrip:
         elif change is not None and change.shows_sweep:
             self._unroll(canvas, change)
             self._advance(canvas, screen, change)
-        elif change is not None and (change.is_one_piece or shift == 0):
+        elif change is None and not shift and canvas.hardly_precedes(screen):
+            self._begin(screen)
+        elif shift == 0 or (change is not None and change.is_one_piece):
             canvas.fill(screen)
             self._repeat()
         elif change is not None:
             raise _not_ordered()
-        elif shift is None and canvas.is_nearly_blank:
-            self._begin(screen)
+        elif shift is None and was_open is not None and self._is_passed(last, screen, was_open):
+            self._settle_as_sweep(canvas, last, was_open)
+            self._sweep_on(canvas, screen)
         elif shift is None and was_open is not None and not was_open.is_blurred:
             raise _not_ordered()
         else:
+            if shift is not None:
+                canvas.fill(last)  # which may have waited
             self._stand(canvas)
             self._canvas = None
             self._append(screen, shift)
@@ -163,9 +168,25 @@ class GrowingStrip:
         if last is None or change is None or change.is_blurred:
             self._stand(canvas)
         else:
-            self._unroll(canvas, change)
-            self._advance(canvas, last, change)
-            self._starts.pop(-2)  # the same screen's
+            self._settle_as_sweep(canvas, last, change)
+
+    def _settle_as_sweep(self, canvas: Canvas, last: Screen, change: Change) -> None:
+        """Take the last screen, which had left it open, for one of a sweep."""
+        self._unroll(canvas, change)
+        self._advance(canvas, last, change)
+        self._starts.pop(-2)  # the same screen's
+
+    def _is_passed(self, last: Screen, screen: Screen, change: Change) -> bool:
+        """Whether a bar that had begun to sweep on the last screen is far ahead on the next.
+
+        Since the first screen it has passed nearly all columns, but not since the last one.
+        """
+        since = Canvas(last, self._is_lossy).change(screen)
+        return (
+            since is not None
+            and since.shows_sweep
+            and abs(since.start + since.blurred_columns - change.end) <= _FRONT_COLUMNS
+        )
 
     def _stand(self, canvas: Canvas) -> None:
         """Take what stands on the canvas, from left to right, for the strip so far."""

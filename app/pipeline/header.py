@@ -56,6 +56,9 @@ _KEYWORDS = (
     "RedPaletteColorLookupTableData",
     "GreenPaletteColorLookupTableData",
     "BluePaletteColorLookupTableData",
+    "SegmentedRedPaletteColorLookupTableData",
+    "SegmentedGreenPaletteColorLookupTableData",
+    "SegmentedBluePaletteColorLookupTableData",
 )
 _WANTED = frozenset(cast(int, tag_for_keyword(keyword)) for keyword in _KEYWORDS)
 _MEDIA_STORAGE_SOP_CLASS = 0x00020002

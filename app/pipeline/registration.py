@@ -1,11 +1,11 @@
 """How far the M-mode has moved from one screen to the next.
 
 Lossless screens agree in every pixel, so a row tells where. The others most often move as far as
-the one before. Where neither holds,
-coarse signatures of two screens are compared at all shifts at once; the best candidates are then
-checked on whole columns, where a true overlap is the same picture up to the noise of compression.
-Where none is one, a mark may have outweighed the picture; then the columns that fit worst at a
-shift are left out, which takes longer.
+the one before. Where neither holds, coarse signatures of two screens are compared at all shifts at
+once, without the rows of what stands still; the best candidates are then checked on whole columns,
+where a true overlap is the same picture up to the noise of compression. Where none is one, a mark
+may have outweighed the picture; then the columns that fit worst at a shift are left out, which
+takes longer.
 """
 
 from functools import cached_property
@@ -14,7 +14,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from app.pipeline.chance import chance_difference
 from app.pipeline.grey import ToGrey
+from app.pipeline.marks import rows_that_stand, rows_with_marks
 
 _BANDS = 16  # of rows, in a signature
 _MIN_OVERLAP_COLUMNS = 32  # of a narrow screen a quarter of its columns
@@ -33,6 +35,7 @@ _OUTLIERS = 0.1
 # overlap is at least 4 times worse, another beat at most 1.5 times. The second is asked less
 # of, because smooth pictures change little over two columns.
 _LIKENESS = 0.15
+_SAME = 0.02  # of that as well: what has not moved at all differs by no more
 _OFF_COLUMNS = 2
 _SHARPNESS = 1.3
 
@@ -58,6 +61,10 @@ class Screen:
     def pixels(self) -> NDArray[np.uint8]:
         """Grey, shape (rows, columns)."""
         return self.values if self._to_grey is None else self._to_grey(self.values)
+
+    def without(self, rows: NDArray[np.bool_]) -> "Screen":
+        """Leave out some rows."""
+        return Screen(self.pixels[~rows])
 
     def last_columns(self, columns: int) -> NDArray[np.uint8]:
         """Give the grey of the last columns, in memory of their own."""
@@ -143,6 +150,23 @@ def find_shift(previous: Screen, screen: Screen, guess: int = 0) -> int | None:
         return 0
     if guess and _is_overlap(previous, screen, guess):
         return guess
+    stands = rows_that_stand(previous.pixels, screen.pixels)
+    if stands.any():  # it may draw the shift towards 0
+        shift = _best_shift(previous.without(stands), screen.without(stands))
+        if shift is not None:
+            return shift
+    shift = _best_shift(previous, screen)
+    if shift is not None:
+        return shift
+    chance = chance_difference(previous.pixels, screen.pixels)
+    marked = rows_with_marks(previous.pixels, screen.pixels, _SAME * chance)
+    if marked.any() and _is_overlap(previous.without(marked), screen.without(marked), 0):
+        return 0
+    return None
+
+
+def _best_shift(previous: Screen, screen: Screen) -> int | None:
+    """Find the shift by the signatures of all."""
     for measure in (_distances, _distances_without_marks):
         for shift in _local_minima(measure(previous, screen))[:_CANDIDATES]:
             if _is_overlap(previous, screen, int(shift)):
@@ -240,10 +264,3 @@ def _mean_of_most(per_column: NDArray[np.floating]) -> float:
     """Mean of all but the largest, which marks may have caused."""
     kept = max(1, round(len(per_column) * (1 - _OUTLIERS)))
     return float(np.sort(per_column)[:kept].mean())
-
-
-def chance_difference(a: NDArray[np.uint8], b: NDArray[np.uint8]) -> float:
-    """Mean squared difference between any column of `a` and any of `b`, shape (rows, columns)."""
-    x, y = a.astype(np.float32), b.astype(np.float32)
-    of_rows = (x**2).mean(axis=1) + (y**2).mean(axis=1) - 2 * x.mean(axis=1) * y.mean(axis=1)
-    return float(of_rows.mean())

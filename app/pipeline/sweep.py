@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import find_objects, label
 
+from app.pipeline.chance import chance_difference
 from app.pipeline.columns import (
     is_faint,
     is_picture,
@@ -22,7 +23,8 @@ from app.pipeline.columns import (
     longest_stretch,
     without_specks,
 )
-from app.pipeline.registration import Screen, chance_difference
+from app.pipeline.marks import rows_with_marks
+from app.pipeline.registration import Screen
 
 # Of what any two columns differ by: the most that compression may make a column that stays the
 # same differ by. It was 0.02 at 20:1; another beat's is beyond 0.05 in 19 of 20 columns.
@@ -139,9 +141,18 @@ class Canvas:
         """How many columns have to stay as they are before two screens count as related."""
         return max(8, min(32, self.columns // 4), self.columns // 16)
 
-    @property
-    def is_nearly_blank(self) -> bool:
-        return int(self.known.sum()) < self.least_same_columns
+    def hardly_precedes(self, screen: Screen) -> bool:
+        """Whether so little had been drawn that nothing is lost where a screen begins anew.
+
+        A few more columns than that are little, too, if the screen shows them again: compression
+        may leave too few of them sharp enough to relate the two.
+        """
+        drawn = int(self.known.sum())
+        if self.least_same_columns <= drawn < 2 * self.least_same_columns:
+            both = np.flatnonzero(self.known & is_picture(screen.pixels))
+            same, *_ = self._compare(screen, both, np.ones(len(self.pixels), bool))
+            return 2 * int(same.sum()) >= drawn
+        return drawn < self.least_same_columns
 
     def around(self, start: int, columns: int) -> NDArray[np.int64]:
         """Return column numbers from `start` on, around the right edge."""
@@ -178,13 +189,19 @@ class Canvas:
         both = np.flatnonzero(shown & self.known)
         if len(both) < self.least_same_columns:
             return None
-        same, changed = self._compare(screen, both)
+        rows = np.ones(len(self.pixels), bool)
+        same, changed, limit = self._compare(screen, both, rows)
+        differs = both[~same[both]]
+        marked = rows_with_marks(self.pixels[:, differs], screen.pixels[:, differs], limit)
+        if marked.any():
+            rows = ~marked
+            same, changed, _ = self._compare(screen, both, rows)
         new = without_specks(shown & ~same)
         start, columns = longest_piece(new, same, max(4, self.columns // 16))
         piece = self.around(start, columns)
         stayed = same.copy()
         stayed[piece] = False
-        if self._sharp(screen, np.flatnonzero(stayed)) < self.least_same_columns:
+        if self._sharp(screen, np.flatnonzero(stayed), rows) < self.least_same_columns:
             return None
         other = new & (changed | ~self.known)
         if self._is_blurred and other[piece].any():
@@ -204,35 +221,41 @@ class Canvas:
         )
 
     def _compare(
-        self, screen: Screen, columns: NDArray[np.int64]
-    ) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
-        """Find which columns show the same, and which show what compression does not explain."""
-        difference = self._differences(screen, columns, 0)
+        self, screen: Screen, columns: NDArray[np.int64], rows: NDArray[np.bool_]
+    ) -> tuple[NDArray[np.bool_], NDArray[np.bool_], float]:
+        """Find which columns show the same, and which show what compression does not explain.
+
+        Returns the mean squared difference as well up to which a column is the same.
+        """
+        difference = self._differences(screen, columns, 0, rows)
         checked = columns[np.linspace(0, len(columns) - 1, 128).astype(int)]
-        chance = chance_difference(self.pixels[:, checked], screen.pixels[:, checked])
+        chance = chance_difference(
+            self.pixels[np.ix_(rows, checked)], screen.pixels[np.ix_(rows, checked)]
+        )
         alike = difference <= _SAME * chance
         noise = float(np.quantile(difference[alike], 0.75)) if alike.any() else 0.0
         same, changed, little = np.zeros((3, self.columns), bool)
-        same[columns] = difference <= min(max(1.0, 8 * noise), _SAME * chance)
+        limit = min(max(1.0, 8 * noise), _SAME * chance)
+        same[columns] = difference <= limit
         little[columns] = alike & (difference > 0)
         self._is_blurred |= longest_run(little) >= _LEAST_BLURRED_COLUMNS
         changed[columns] = ~alike if self._is_blurred else ~same[columns]
-        return same, changed
+        return same, changed, limit
 
-    def _sharp(self, screen: Screen, columns: NDArray[np.int64]) -> int:
+    def _sharp(self, screen: Screen, columns: NDArray[np.int64], rows: NDArray[np.bool_]) -> int:
         """Count the columns that fit best where they are, and not a little beside."""
         columns = columns[(columns >= _OFF_COLUMNS) & (columns < self.columns - _OFF_COLUMNS)]
-        here = self._differences(screen, columns, 0)
+        here = self._differences(screen, columns, 0, rows)
         beside = np.minimum(
-            self._differences(screen, columns, -_OFF_COLUMNS),
-            self._differences(screen, columns, _OFF_COLUMNS),
+            self._differences(screen, columns, -_OFF_COLUMNS, rows),
+            self._differences(screen, columns, _OFF_COLUMNS, rows),
         )
         return int(((beside >= _SHARPNESS * here) & (beside > 0)).sum())
 
     def _differences(
-        self, screen: Screen, columns: NDArray[np.int64], off: int
+        self, screen: Screen, columns: NDArray[np.int64], off: int, rows: NDArray[np.bool_]
     ) -> NDArray[np.float32]:
-        """Mean squared difference of every column."""
-        difference = self.pixels[:, columns + off].astype(np.float32)
-        difference -= screen.pixels[:, columns]
+        """Mean squared difference of every column, in the given rows."""
+        difference = self.pixels[np.ix_(rows, columns + off)].astype(np.float32)
+        difference -= screen.pixels[np.ix_(rows, columns)]
         return np.asarray(np.einsum("ij,ij->j", difference, difference) / len(difference))

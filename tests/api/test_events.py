@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from app.api import events
-from app.keys import add_key
+from app.keys import add_key, remove_key, renew_key
 from tests.api.conftest import GOOD, Core, Serve, post_raw, until
 from tests.api.test_refusals import assert_problem
 
@@ -148,3 +148,28 @@ async def test_who_may_not_see_an_analysis_may_not_follow_it(serve: Serve, tmp_p
         assert_problem(await client.get(link), 401, "unauthenticated")
         missing = await client.get("/v1/analyses/none/events", headers=anna)
         assert_problem(missing, 404, "not_found")
+
+
+@pytest.mark.parametrize("change", [remove_key, renew_key])
+async def test_a_key_that_is_removed_or_renewed_follows_no_further(
+    serve: Serve, tmp_path: Path, core: Core, told: list[str], monkeypatch, change
+) -> None:
+    monkeypatch.setattr(events, "READ_EVERY_S", 0.02)
+    monkeypatch.setattr(events, "LOOK_EVERY_S", 0.01)
+    keys_file = tmp_path / "keys.json"
+    anna = {"Authorization": f"Bearer {add_key(keys_file, 'anna', 'analyse')}"}
+    core.open.clear()
+    async with serve(keys_file=keys_file) as client:
+        client.headers.update(anna)
+        first = (await post_raw(client, headers=ASYNC)).json()
+        answers: list[httpx.Response] = []
+        async with anyio.create_task_group() as group:
+            group.start_soon(follow, client, first["links"]["self"], answers)
+            await until_told(told, "progress")
+            change(keys_file, "anna")
+            with anyio.fail_after(5):
+                while not answers:
+                    await anyio.sleep(0.01)
+        core.open.set()
+    assert answers[0].status_code == 200
+    assert "end" not in [name for name, _ in read(answers[0].text)]

@@ -161,7 +161,9 @@ def _regions(rng: random.Random, data_set: Dataset) -> None:
 
 
 def _pixels(rng: random.Random, data_set: Dataset) -> None:
-    pixels = bytes(data_set.PixelData)
+    pixels = data_set.PixelData
+    if not isinstance(pixels, bytes):  # damaged before
+        return
     if not data_set.file_meta.TransferSyntaxUID.is_compressed:
         cut = rng.randrange(len(pixels))
         data_set.PixelData = rng.choice((pixels[:cut], pixels + bytes(cut), b"", pixels[:2]))

@@ -1,10 +1,14 @@
 """A bounded run of the fuzzing harness; a longer one is ``python -m tests.fuzz``."""
 
+import random
 import subprocess
 import sys
 from pathlib import Path
 
-from tests.fuzz.mutate import mutated
+from pydicom.dataset import Dataset, FileMetaDataset
+from pydicom.uid import ExplicitVRLittleEndian
+
+from tests.fuzz.mutate import _pixels, mutated
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -28,3 +32,12 @@ def test_whatever_is_damaged_only_recording_errors_come_out(tmp_path: Path) -> N
 
 def test_a_seed_gives_the_same_bytes_again() -> None:
     assert mutated(7) == mutated(7) != mutated(8)
+
+
+def test_pixels_that_are_a_number_by_now_are_left_alone() -> None:
+    data_set = Dataset()
+    data_set.file_meta = FileMetaDataset()
+    data_set.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    data_set.add_new("PixelData", "UL", 1_000)
+    _pixels(random.Random(0), data_set)
+    assert data_set.PixelData == 1_000

@@ -447,6 +447,63 @@ def test_a_palette_is_looked_up(tmp_path: Path, compress: bool, scale: int) -> N
     assert np.abs(screens - truth[0]).max() <= 1
 
 
+@pytest.mark.parametrize(("order", "bits"), [("<", 8), ("<", 16), (">", 16)])
+def test_a_palette_of_segments_is_looked_up(tmp_path: Path, order: str, bits: int) -> None:
+    truth: list[NDArray[Any]] = []
+    top, step = (255, 1) if bits == 8 else (65_535, 257)
+    palette = np.concatenate([[0, 3, 5], np.linspace(5, 255, 254)[1:]]).round().astype(int)
+
+    def edit(data_set: Dataset) -> None:
+        indices = np.random.default_rng(5).integers(0, 256, screen_shape(data_set), dtype=np.uint8)
+        truth.append(palette[cut(indices)])
+        set_pixels(data_set, indices, SamplesPerPixel=1, PhotometricInterpretation="PALETTE COLOR")
+        segments = [0, 3, 0, 3 * step, 5 * step, 1, 253, top]
+        for colour in ("Red", "Green", "Blue"):
+            name = f"{colour}PaletteColorLookupTable"
+            data_set.add_new(f"{name}Descriptor", "US", [256, 0, bits])
+            stored = np.array(segments, f"{order}u{bits // 8}").tobytes()
+            data_set.add_new(f"Segmented{name}Data", "OW", stored)
+
+    path = write(tmp_path, edit=edit)
+    if order == ">":
+        data_set = pydicom.dcmread(path)
+        data_set["PixelData"].VR = "OB"
+        data_set.file_meta.TransferSyntaxUID = ExplicitVRBigEndian
+        list(data_set.iterall())  # decodes what was read as little-endian
+        pydicom.dcmwrite(path, data_set, enforce_file_format=True)
+    screens = np.array(read(path), int)
+    assert np.abs(screens - truth[0]).max() <= 1
+
+
+@pytest.mark.parametrize(
+    "segments",
+    [
+        [],
+        [1, 256, 65_535],  # a line from nowhere
+        [0, 1, 0, 1, 254, 65_535],  # one entry too few
+        [0, 1, 0, 1, 256, 65_535],  # one too many
+        [0, 1, 0, *[1, 65_535, 65_535] * 20_000],  # far too many
+        [0, 9, 1],  # cut off
+        [0, 1, 0, 1, 0, 9],  # a line of no entries
+        [0, 1, 0, 7, 1, 9],
+        [0, 1, 0, 2, 1, 6, 0],  # stands for itself
+        [0, 1, 0, 2, 60_000, 0, 0],  # stands for more than there are
+    ],
+)
+def test_a_palette_of_damaged_segments_is_corrupt(tmp_path: Path, segments: list[int]) -> None:
+    def edit(data_set: Dataset) -> None:
+        indices = np.zeros(screen_shape(data_set), np.uint8)
+        set_pixels(data_set, indices, SamplesPerPixel=1, PhotometricInterpretation="PALETTE COLOR")
+        for colour in ("Red", "Green", "Blue"):
+            name = f"{colour}PaletteColorLookupTable"
+            data_set.add_new(f"{name}Descriptor", "US", [256, 0, 16])
+            data_set.add_new(f"Segmented{name}Data", "OW", np.array(segments, "<u2").tobytes())
+
+    path = write(tmp_path, edit=edit)
+    with pytest.raises(CorruptPixelData):
+        open_recording(path)
+
+
 def test_a_palette_that_is_missing_is_corrupt(tmp_path: Path) -> None:
     def edit(data_set: Dataset) -> None:
         indices = np.zeros(screen_shape(data_set), np.uint8)

@@ -210,6 +210,35 @@ def test_marks_that_do_not_scroll_move_no_screen() -> None:
     assert find_shift(Screen(first), Screen(second)) == 77
 
 
+def with_table(screen: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Write a table of results on a screen."""
+    shown = screen.copy()
+    letters = 255 * np.random.default_rng(3).integers(0, 2, (15, 60))
+    shown[20:50, 150:270] = np.kron(letters, np.ones((2, 2), int))
+    return shown
+
+
+@pytest.mark.parametrize("shift", [2, 3, 5, 60, 210])
+def test_a_table_that_stands_on_the_picture_hides_no_overlap(shift: int) -> None:
+    strip = make_strip(rows=128, columns=1_200)
+    first, second = strip[:, :WIDTH], strip[:, shift : shift + WIDTH]
+    assert find_shift(Screen(with_table(first)), Screen(with_table(second))) == shift
+
+
+def test_a_table_alone_makes_no_overlap() -> None:
+    strip = make_strip(rows=128, columns=1_500)
+    for start in range(WIDTH, 1_000, 33):
+        other = strip[:, start : start + WIDTH]
+        first, second = Screen(with_table(strip[:, :WIDTH])), Screen(with_table(other))
+        assert find_shift(first, second) is None
+
+
+def test_a_table_that_appears_on_a_picture_that_has_stopped_moves_no_screen() -> None:
+    stopped = make_strip(rows=220, columns=WIDTH)
+    assert find_shift(Screen(stopped), Screen(with_table(stopped))) == 0
+    assert find_shift(Screen(with_table(stopped)), Screen(stopped)) == 0
+
+
 @pytest.mark.parametrize("seed", [0, 1, 2])
 def test_a_wide_cursor_that_moves_elsewhere_hides_no_overlap(seed: int) -> None:
     strip = make_strip(columns=600, seed=seed)

@@ -93,6 +93,23 @@ def test_a_screen_that_fills_before_it_is_overwritten(ends: Iterable[int]) -> No
     np.testing.assert_array_equal(pixels, strip[:, : ends[-1]])
 
 
+@pytest.mark.parametrize("quality", [95, 80])
+@pytest.mark.parametrize("width", [430, 1_000])
+@pytest.mark.parametrize("first", [5, 20, 33, 34, 50, 65])
+def test_a_screen_that_has_hardly_begun_to_fill_is_no_obstacle(
+    first: int, width: int, quality: int
+) -> None:
+    strip = make_strip(columns=width + 300)
+    ends = [first, first + 60, first + width // 2, width + 100, width + 200]
+    pixels, _, growing = join(
+        compressed(screen, lambda pixels: as_jpeg(pixels, quality))
+        for screen in sweep(strip, width, ends, bar=0)
+    )
+    assert growing.is_sweep
+    assert growing.joins == []
+    assert abs(pixels.shape[1] - ends[-1]) <= 8
+
+
 def test_a_screen_that_fills_and_is_never_overwritten() -> None:
     strip = make_strip(columns=400)
 
@@ -114,6 +131,20 @@ def test_a_screen_that_fills_and_then_scrolls() -> None:
     np.testing.assert_array_equal(pixels, strip)
     assert starts == (0, 0, 0, 60, 170, 300, 470)
     assert not growing.is_sweep
+
+
+@pytest.mark.parametrize("compress", [np.asarray, as_jpeg])
+def test_what_a_label_stood_on_while_the_screen_filled_loses_no_time(
+    compress: Callable[[Pixels], Pixels],
+) -> None:
+    strip = make_strip(columns=900)
+    filling = sweep(strip, WIDTH, [120, 200, 300, 430], bar=0)
+    filling[1:3, 2:12, 400:418:2] = 255
+    scrolling = [strip[:, start : start + WIDTH] for start in (60, 170, 300, 470)]
+    pixels, starts, growing = join(compressed(s, compress) for s in [*filling, *scrolling])
+    assert not growing.is_sweep
+    assert starts == (0, 0, 0, 0, 60, 170, 300, 470)
+    assert pixels.shape[1] == 900
 
 
 @pytest.mark.parametrize("compress", [as_jpeg, as_jpeg_2000])
@@ -154,6 +185,21 @@ def test_a_mark_that_stays_is_no_obstacle() -> None:
 
     assert growing.is_sweep
     assert pixels.shape[1] == 960 - 600 + WIDTH - 8
+
+
+@pytest.mark.parametrize("compress", [np.asarray, as_jpeg])
+@pytest.mark.parametrize("far", [340, 370])
+@pytest.mark.parametrize("near", [12, 20, 30])
+def test_a_bar_that_has_hardly_moved_and_then_nearly_around_is_followed(
+    near: int, far: int, compress: Callable[[Pixels], Pixels]
+) -> None:
+    ends = [600, 600 + near, 600 + near + far, 650 + near + far]
+    screens = sweep(make_strip(columns=1_500), WIDTH, ends)
+    pixels, starts, growing = join(compressed(screen, compress) for screen in screens)
+    assert growing.is_sweep
+    assert growing.joins == []
+    assert abs(pixels.shape[1] - (ends[-1] - 600 + WIDTH - 8)) <= 8
+    assert len(starts) == 4
 
 
 @pytest.mark.parametrize("ends", [[600, 640, 1_300], [600, 640, 640 + 430], [600, 700, 1_060, 500]])
@@ -416,3 +462,56 @@ def test_a_sweep_with_a_wide_bar_is_ordered_under_compression(
     assert growing.is_sweep
     assert growing.joins == []
     assert abs(pixels.shape[1] - (ends[-1] - ends[0] + WIDTH - bar)) <= 8
+
+
+def with_clock(screen: Pixels, number: int) -> Pixels:
+    """Write on a screen what looks different on every one: a clock of 90 columns."""
+    shown = screen.copy()
+    digits = np.random.default_rng(number).integers(0, 2, (5, 45))
+    shown[4:14, 150:240] = 255 * np.kron(digits, np.ones((2, 2), int))
+    return shown
+
+
+def with_line(screen: Pixels, number: int) -> Pixels:
+    """Draw a line that moves by itself from the left edge to the right."""
+    shown = screen.copy()
+    across = np.arange(screen.shape[1])
+    shown[-12 + 6 * ((across + 41 * number) % 90 < 6), across] = 255
+    return shown
+
+
+@pytest.mark.parametrize("compress", [np.asarray, as_jpeg])
+def test_a_label_that_appears_on_a_frozen_screen_is_no_sweep(
+    compress: Callable[[Pixels], Pixels],
+) -> None:
+    frozen = make_strip(rows=160, columns=WIDTH)
+    screens = [frozen] * 3 + [with_clock(frozen, 0)] * 3 + [with_clock(frozen, 1)]
+    pixels, starts, growing = join([compressed(screen, compress) for screen in screens])
+    assert not growing.is_sweep
+    assert starts == (0,) * 7
+    assert pixels.shape[1] == WIDTH
+
+
+@pytest.mark.parametrize("compress", [np.asarray, as_jpeg])
+@pytest.mark.parametrize("write", [with_clock, with_line])
+@pytest.mark.parametrize("step", [30, 140, 250])
+def test_a_sweep_under_a_clock_or_a_line_is_ordered(
+    step: int, write: Callable[[Pixels, int], Pixels], compress: Callable[[Pixels], Pixels]
+) -> None:
+    strip = make_strip(rows=160, columns=3_000)
+    ends = [600, 700, *range(700 + step, min(2_900, 700 + 40 * step), step)]
+    screens = [
+        compressed(write(screen, number), compress)
+        for number, screen in enumerate(sweep(strip, WIDTH, ends))
+    ]
+    pixels, _, growing = join(screens)
+    assert growing.is_sweep
+    begins = 600 - WIDTH + 8
+    assert 0 <= pixels.shape[1] - (ends[-1] - begins) <= 24  # parts of a bar under a line count
+    off = [
+        np.abs(pixels[30:-30, 40:-40].astype(int) - strip[30:-30, at : at + pixels.shape[1] - 80])
+        .mean(axis=0)
+        .max()
+        for at in range(begins + 16, begins + 48)
+    ]
+    assert min(off) < 30
