@@ -38,6 +38,9 @@ _LEAST_SHOWN_AGAIN_COLUMNS = 3  # of a cursor's place; after compression two may
 _LEAST_BLURRED_COLUMNS = 2  # side by side, that another beat does not resemble so much by chance
 BLURRED_COLUMNS = 8  # to either side of a cursor or bar may compression change what stands there
 
+Rows = slice | NDArray[np.bool_]
+"""All rows, or those that are marked."""
+
 
 @dataclass(frozen=True)
 class Change:
@@ -150,7 +153,7 @@ class Canvas:
         drawn = int(self.known.sum())
         if self.least_same_columns <= drawn < 2 * self.least_same_columns:
             both = np.flatnonzero(self.known & is_picture(screen.pixels))
-            same, *_ = self._compare(screen, both, np.ones(len(self.pixels), bool))
+            same, *_ = self._compare(screen, both, slice(None))
             return 2 * int(same.sum()) >= drawn
         return drawn < self.least_same_columns
 
@@ -189,7 +192,7 @@ class Canvas:
         both = np.flatnonzero(shown & self.known)
         if len(both) < self.least_same_columns:
             return None
-        rows = np.ones(len(self.pixels), bool)
+        rows: Rows = slice(None)
         same, changed, limit = self._compare(screen, both, rows)
         differs = both[~same[both]]
         marked = rows_with_marks(self.pixels[:, differs], screen.pixels[:, differs], limit)
@@ -221,7 +224,7 @@ class Canvas:
         )
 
     def _compare(
-        self, screen: Screen, columns: NDArray[np.int64], rows: NDArray[np.bool_]
+        self, screen: Screen, columns: NDArray[np.int64], rows: Rows
     ) -> tuple[NDArray[np.bool_], NDArray[np.bool_], float]:
         """Find which columns show the same, and which show what compression does not explain.
 
@@ -229,9 +232,7 @@ class Canvas:
         """
         difference = self._differences(screen, columns, 0, rows)
         checked = columns[np.linspace(0, len(columns) - 1, 128).astype(int)]
-        chance = chance_difference(
-            self.pixels[np.ix_(rows, checked)], screen.pixels[np.ix_(rows, checked)]
-        )
+        chance = chance_difference(self.pixels[:, checked][rows], screen.pixels[:, checked][rows])
         alike = difference <= _SAME * chance
         noise = float(np.quantile(difference[alike], 0.75)) if alike.any() else 0.0
         same, changed, little = np.zeros((3, self.columns), bool)
@@ -242,7 +243,7 @@ class Canvas:
         changed[columns] = ~alike if self._is_blurred else ~same[columns]
         return same, changed, limit
 
-    def _sharp(self, screen: Screen, columns: NDArray[np.int64], rows: NDArray[np.bool_]) -> int:
+    def _sharp(self, screen: Screen, columns: NDArray[np.int64], rows: Rows) -> int:
         """Count the columns that fit best where they are, and not a little beside."""
         columns = columns[(columns >= _OFF_COLUMNS) & (columns < self.columns - _OFF_COLUMNS)]
         here = self._differences(screen, columns, 0, rows)
@@ -253,9 +254,9 @@ class Canvas:
         return int(((beside >= _SHARPNESS * here) & (beside > 0)).sum())
 
     def _differences(
-        self, screen: Screen, columns: NDArray[np.int64], off: int, rows: NDArray[np.bool_]
+        self, screen: Screen, columns: NDArray[np.int64], off: int, rows: Rows
     ) -> NDArray[np.float32]:
         """Mean squared difference of every column, in the given rows."""
-        difference = self.pixels[np.ix_(rows, columns + off)].astype(np.float32)
-        difference -= screen.pixels[np.ix_(rows, columns)]
+        difference = self.pixels[:, columns + off][rows].astype(np.float32)
+        difference -= screen.pixels[:, columns][rows]
         return np.asarray(np.einsum("ij,ij->j", difference, difference) / len(difference))
