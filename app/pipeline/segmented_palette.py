@@ -56,16 +56,18 @@ def expand(stored: NDArray[np.int64], entries: int, entry_bytes: int) -> NDArray
     ValueError
         If they give fewer or more, or are of no known kind.
     """
-    palette = np.empty(0, np.int64)
+    palette, filled = np.empty(entries, np.int64), 0
     for kind, length, values in _segments(stored, 0, entry_bytes):
-        if len(palette) + length > entries:
+        if filled + length > entries:
             raise ValueError("more entries than the palette has")
         if kind == _LINEAR:
-            if not len(palette):
+            if not filled:
                 raise ValueError("a line that begins nowhere")
-            values = np.round(np.linspace(palette[-1], values[0], length + 1)[1:]).astype(np.int64)
-        palette = np.concatenate([palette, values])
-    if len(palette) < entries:
+            line = np.linspace(palette[filled - 1], values[0], length + 1)[1:]
+            values = np.round(line).astype(np.int64)
+        palette[filled : filled + length] = values
+        filled += length
+    if filled < entries:
         raise ValueError("fewer entries than the palette has")
     return palette
 
