@@ -55,7 +55,7 @@ def test_what_a_worker_has_taken_and_not_begun_leaves_nothing(tmp_path: Path) ->
     # It finds no record any more, and knows no recording that it could clear up.
     files = Files(tmp_path)
     records = Records.in_file(files.records_path)
-    queue = SimpleNamespace(submit=lambda id, **line: None, cancel=lambda id: True)
+    queue = SimpleNamespace(submit=lambda *_, **line: None, cancel=lambda _: True)
     intake = Intake(
         records=records,
         files=files,
