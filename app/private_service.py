@@ -20,6 +20,9 @@ START_TRIES = 6
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.5, 8.0
 """A start may fail for a moment: another program has the port, or there is no memory."""
 
+HANDOVER_LIMIT_S = 20.0
+"""How long the service of a command that was killed may take to leave the data folder."""
+
 COMMAND = (sys.executable, "-m", "app.private_service")
 PREFIX = "ECHO2PHENO_"
 
@@ -176,9 +179,12 @@ def main() -> int:
     """Serve on the port of the environment, 0 for any that is free, until standard input closes."""
     from app.server import serve
     from app.settings import Settings
+    from app.storage.files import wait_until_free
 
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    return serve(Settings(host="127.0.0.1"))
+    settings = Settings(host="127.0.0.1")
+    wait_until_free(settings.data_dir, HANDOVER_LIMIT_S)
+    return serve(settings)
 
 
 if __name__ == "__main__":

@@ -8,7 +8,11 @@ from pathlib import Path
 import pytest
 
 from app import private_service as module
+from app import server
 from app.private_service import START_TRIES, PrivateServiceError, private_service
+from app.settings import Settings
+from app.storage import files
+from app.storage.files import Files
 
 LONG_S = 60.0
 STUB = """
@@ -102,3 +106,22 @@ def test_a_first_start_that_fails_is_said_at_once(play: Play, tmp_path: Path) ->
     ):
         pass
     assert acts(played) == ["fail"]
+
+
+def test_it_begins_once_the_service_of_a_killed_command_has_left_the_folder(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    earlier = Files(tmp_path)
+    served: list[object] = []
+
+    def serve(settings: Settings) -> int:
+        Files(settings.data_dir).close()
+        served.append(settings.data_dir)
+        return 0
+
+    monkeypatch.setenv("ECHO2PHENO_DATA_DIR", str(tmp_path))
+    monkeypatch.setattr(server, "serve", serve)
+    monkeypatch.setattr(module, "_end_with_parent", lambda: None)
+    monkeypatch.setattr(files, "wait_until_free", lambda *_: earlier.close())
+    assert module.main() == 0
+    assert served == [tmp_path]
