@@ -24,6 +24,11 @@ with plan.with_name("played").open("a") as played:
     played.write(act + "\\n")
 if act == "fail":
     sys.exit(1)
+if act == "hang":
+    sys.stdin.read()
+if act == "garble":
+    sys.stdout.buffer.write(b"\\xff\\n")
+    sys.exit(1)
 signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
 print("Echo2Pheno ready on http://127.0.0.1:1", flush=True)
 if act == "die":
@@ -66,13 +71,36 @@ def test_a_start_that_fails_for_a_moment_is_tried_again(play: Play, tmp_path: Pa
     assert not given_up.is_set()
 
 
+def test_a_start_that_hangs_has_failed(
+    play: Play, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    class Impatient(threading.Timer):
+        """Lets the first start take its time, and no other."""
+
+        begun = 0
+
+        def __init__(self, interval: float, act: Callable[[], object]) -> None:
+            super().__init__(0.0 if Impatient.begun else interval, act)
+            Impatient.begun += 1
+
+    monkeypatch.setattr(threading, "Timer", Impatient)
+    play("die hang")
+    given_up = threading.Event()
+    with (
+        pytest.raises(PrivateServiceError, match="did not stop"),
+        private_service({}, tmp_path / "log", give_up=given_up.set),
+    ):
+        assert given_up.wait(LONG_S)
+
+
 @pytest.mark.parametrize(
     ("plan", "restarts", "played"),
     [
         ("die fail", 100, ["die", *["fail"] * START_TRIES]),
         ("die", 3, ["die"] * 4),
+        ("die garble fail", 100, ["die", "garble", *["fail"] * (START_TRIES - 1)]),
     ],
-    ids=["no start", "always dies"],
+    ids=["no start", "always dies", "says what is no text"],
 )
 def test_it_is_given_up_after_so_many_tries(
     play: Play, tmp_path: Path, plan: str, restarts: int, played: list[str]
