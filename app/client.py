@@ -510,10 +510,15 @@ def _retry_after_s(response: httpx.Response) -> float:
     return min(max((moment - datetime.now(UTC)).total_seconds(), 0.0), 3600.0)
 
 
+def _sendable(text: str) -> str:
+    """Put a mark for each byte that Python took from the file system without understanding it."""
+    return text.encode(errors="surrogateescape").decode(errors="replace")
+
+
 def _query(values: Mapping[str, object]) -> dict[str, str]:
     written = {True: "true", False: "false"}
     return {
-        name: written[value] if isinstance(value, bool) else str(value)
+        name: written[value] if isinstance(value, bool) else _sendable(str(value))
         for name, value in values.items()
         if value is not None
     }
