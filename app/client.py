@@ -22,6 +22,7 @@ Answers are the service's JSON as it stands in ``/docs``. A busy or restarting s
 connections are tried again, with growing pauses or those that the service asks for.
 """
 
+import json
 import random
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -465,11 +466,19 @@ def _is_address(text: str) -> bool:
 def _answer(response: httpx.Response) -> Json:
     """Read an answer; another server than ours may answer anything."""
     try:
-        answer = response.json()
+        answer = _json(response)
     except (ValueError, RecursionError):
         answer = None
     if not isinstance(answer, dict):
         raise _not_ours(response.status_code)
+    return answer
+
+
+def _json(response: httpx.Response) -> object:
+    """Read JSON; raises ValueError where it has a text that can neither be written nor sent."""
+    answer = response.json()
+    if b"\\ud" in response.content.lower():  # half of a pair of surrogates, perhaps
+        json.dumps(answer, ensure_ascii=False).encode()
     return answer
 
 
@@ -480,7 +489,7 @@ def _not_ours(status: int) -> ServiceError:
 
 def _refusal(response: httpx.Response) -> ServiceError:
     try:
-        problem = checked(response.json(), {"detail": str, "code": str})
+        problem = checked(_json(response), {"detail": str, "code": str})
         return ServiceError(problem["detail"], problem["code"], response.status_code)
     except (ValueError, RecursionError, ServiceError):
         detail = f"The service answered {response.status_code}: is the address right?"
@@ -501,10 +510,15 @@ def _retry_after_s(response: httpx.Response) -> float:
     return min(max((moment - datetime.now(UTC)).total_seconds(), 0.0), 3600.0)
 
 
+def _sendable(text: str) -> str:
+    """Put a mark for each byte that Python took from the file system without understanding it."""
+    return text.encode(errors="surrogateescape").decode(errors="replace")
+
+
 def _query(values: Mapping[str, object]) -> dict[str, str]:
     written = {True: "true", False: "false"}
     return {
-        name: written[value] if isinstance(value, bool) else str(value)
+        name: written[value] if isinstance(value, bool) else _sendable(str(value))
         for name, value in values.items()
         if value is not None
     }

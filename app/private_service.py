@@ -20,6 +20,12 @@ START_TRIES = 6
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.5, 8.0
 """A start may fail for a moment: another program has the port, or there is no memory."""
 
+START_LIMIT_S = 300.0
+"""How long a start may take; one that hangs has failed."""
+
+HANDOVER_LIMIT_S = 20.0
+"""How long the service of a command that was killed may take to leave the data folder."""
+
 COMMAND = (sys.executable, "-m", "app.private_service")
 PREFIX = "ECHO2PHENO_"
 
@@ -137,8 +143,12 @@ class _Service:
             stdout=subprocess.PIPE,
             stderr=self._log,
             text=True,
+            errors="replace",
             start_new_session=True,  # Ctrl-C is for the command, which then stops its service
         )
+        clock = threading.Timer(START_LIMIT_S, process.kill)
+        clock.daemon = True
+        clock.start()
         try:
             line = process.stdout.readline() if process.stdout else ""
             if not line.startswith(READY):
@@ -146,6 +156,8 @@ class _Service:
         except BaseException:
             _stop(process)
             raise
+        finally:
+            clock.cancel()
         return process, line.removeprefix(READY).strip()
 
 
@@ -176,9 +188,12 @@ def main() -> int:
     """Serve on the port of the environment, 0 for any that is free, until standard input closes."""
     from app.server import serve
     from app.settings import Settings
+    from app.storage.files import wait_until_free
 
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    return serve(Settings(host="127.0.0.1"))
+    settings = Settings(host="127.0.0.1")
+    wait_until_free(settings.data_dir, HANDOVER_LIMIT_S)
+    return serve(settings)
 
 
 if __name__ == "__main__":

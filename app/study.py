@@ -228,9 +228,8 @@ def _conclude(
             more = len(failures) - _SHOWN_FAILURES
             console.print(_text(f"and {more} more in {results / FAILURES}"))
     done = len(set(files) - {failure.file_name for failure in failures})
-    console.print(
-        f"{done} of {len(files)} recordings analysed, {len(failures)} failures.", highlight=False
-    )
+    failed = "1 failure" if len(failures) == 1 else f"{len(failures)} failures"
+    console.print(f"{done} of {len(files)} recordings analysed, {failed}.", highlight=False)
     _print_path(results)
 
 

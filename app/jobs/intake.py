@@ -296,9 +296,9 @@ class Intake:
             begun = removed is not None and not removed.finished and self.queue.cancel(id)
         if removed is None:
             return False
-        if begun:  # whoever runs it still reads its recording, and clears up
+        if begun and removed.status == "running":  # its worker still reads it, and clears up
             return True
-        if not removed.finished:
+        if not (removed.finished or begun):  # a worker that has just taken it counts it
             self.metrics.count_analysis("cancelled", {})
         self.files.drop_upload(id, removed.sha256)
         self.files.drop_result(id)

@@ -239,7 +239,10 @@ class Studies:
             while (there := self.table.named(study.id, name)) and not _is_lost(there):
                 number += 1
                 name = f"{entry.file_name[:240]} ({number})"
-            return self.table.put(study.id, replace(entry, file_name=name))
+            added = self.table.put(study.id, replace(entry, file_name=name))
+            if there is not None and there.analysis_id is not None:
+                self.intake.remove_orphan(there.analysis_id)
+            return added
 
     def _require(self, study: Study) -> None:
         if self.table.get(study.id) is None:

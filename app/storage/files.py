@@ -32,10 +32,49 @@ PROBE_LIMIT_S = 5.0
 """How long a volume may take to show that it can be written to."""
 
 _UPLOADS, _RESULTS, _TMP = "uploads", "analyses", "tmp"
+_LOCK = "lock"
+_LOOK_EVERY_S = 0.1
 
 
 class StoreInUseError(Exception):
     """Another service works in this data folder."""
+
+
+def wait_until_free(
+    root: Path,
+    limit_s: float,
+    *,
+    sleep: Callable[[float], None] = time.sleep,
+    clock: Callable[[], float] = time.monotonic,
+) -> bool:
+    """Wait while another service works in a data folder.
+
+    Parameters
+    ----------
+    root : Path
+    limit_s : float
+        How long at most.
+    sleep, clock : callable, optional
+        Wait for so many seconds, and tell them.
+
+    Returns
+    -------
+    bool
+        Whether none does, as far as can be seen.
+    """
+    deadline = clock() + limit_s
+    while True:
+        try:
+            with (root / _LOCK).open() as lock:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if clock() >= deadline:
+                return False
+            sleep(_LOOK_EVERY_S)
+        except OSError:  # whoever opens the folder says what is wrong with it
+            return True
+        else:
+            return True
 
 
 class Size(NamedTuple):
@@ -96,7 +135,7 @@ class Files:
         self._probe = Probe(self._write_and_read)
 
     def _lock_root(self) -> IO[str]:
-        lock = (self.root / "lock").open("w")
+        lock = (self.root / _LOCK).open("w")
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:

@@ -602,6 +602,18 @@ async def test_a_better_file_takes_the_place_of_one_that_failed(client: httpx.As
     assert (await client.get(failed)).status_code == 404, "nobody refers to it any more"
 
 
+async def test_a_worse_file_takes_the_place_of_one_that_failed(serve: Serve) -> None:
+    async with serve(max_upload_bytes=1000) as client:
+        study = await make(client)
+        await add(client, study, GOOD + b"pixels:too_short", file_name="b.dcm")
+        await ended(client, study)
+        failed = (await entries(client, study))[0]["links"]["analysis"]
+        await add_zip(client, study, zipped({"b.dcm": GOOD + bytes(2000)}))
+        (entry,) = await entries(client, study)
+        assert entry["error"]["code"] == "too_large"
+        assert (await client.get(failed)).status_code == 404, "nobody refers to it any more"
+
+
 async def test_all_of_it_in_a_zip(client: httpx.AsyncClient) -> None:
     study = await make(client, "Z")
     await add_zip(client, study, zipped({"a/m1.dcm": GOOD + b"1", "m2": GOOD + b"2", "x": b"x"}))

@@ -1,6 +1,8 @@
 """The scripted client: what it sends, what it tries again, and what it gives up on."""
 
 import ast
+import json
+import os
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
@@ -90,6 +92,29 @@ def test_a_refusal_of_another_form_is_told_by_its_status(problem: object) -> Non
     with pytest.raises(ServiceError, match="answered 422") as raised:
         service.client().study("s")
     assert isinstance(raised.value.detail, str)
+
+
+def test_a_text_that_cannot_be_written_is_another_form() -> None:
+    half = json.dumps({"id": "a", "detail": "half \ud800", "code": "x"})
+    service = Service(httpx.Response(200, text=half), httpx.Response(422, text=half))
+    with pytest.raises(ServiceError, match="not this service"):
+        service.client().create_study("x")
+    with pytest.raises(ServiceError, match="answered 422"):
+        service.client().create_study("x")
+    pair = json.dumps({"id": "a \U0001f42d"})
+    answer = Service(httpx.Response(200, text=pair)).client().create_study("x")
+    assert answer["id"] == "a \U0001f42d"
+
+
+def test_a_file_whose_name_is_no_text_is_sent(tmp_path: Path) -> None:
+    path = tmp_path / os.fsdecode(b"M\xfcller.dcm")
+    path.write_bytes(b"bytes")
+    service = Service(ok(items=[{}]), ok(id="a"))
+    service.client().add_file("s", path, mouse_id=path.stem)
+    service.client().analyse(path, wait=False)
+    asked = [request.url.params for request in service.requests]
+    assert [given["file_name"] for given in asked] == ["M\ufffdller.dcm"] * 2
+    assert asked[0]["mouse_id"] == "M\ufffdller"
 
 
 def test_an_answer_that_cannot_be_unpacked_is_named() -> None:

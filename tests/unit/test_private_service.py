@@ -8,7 +8,11 @@ from pathlib import Path
 import pytest
 
 from app import private_service as module
+from app import server
 from app.private_service import START_TRIES, PrivateServiceError, private_service
+from app.settings import Settings
+from app.storage import files
+from app.storage.files import Files
 
 LONG_S = 60.0
 STUB = """
@@ -19,6 +23,11 @@ plan.write_text(" ".join(left or [act]))  # the last act is played for ever
 with plan.with_name("played").open("a") as played:
     played.write(act + "\\n")
 if act == "fail":
+    sys.exit(1)
+if act == "hang":
+    sys.stdin.read()
+if act == "garble":
+    sys.stdout.buffer.write(b"\\xff\\n")
     sys.exit(1)
 signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
 print("Echo2Pheno ready on http://127.0.0.1:1", flush=True)
@@ -62,13 +71,36 @@ def test_a_start_that_fails_for_a_moment_is_tried_again(play: Play, tmp_path: Pa
     assert not given_up.is_set()
 
 
+def test_a_start_that_hangs_has_failed(
+    play: Play, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    class Impatient(threading.Timer):
+        """Lets the first start take its time, and no other."""
+
+        begun = 0
+
+        def __init__(self, interval: float, act: Callable[[], object]) -> None:
+            super().__init__(0.0 if Impatient.begun else interval, act)
+            Impatient.begun += 1
+
+    monkeypatch.setattr(threading, "Timer", Impatient)
+    play("die hang")
+    given_up = threading.Event()
+    with (
+        pytest.raises(PrivateServiceError, match="did not stop"),
+        private_service({}, tmp_path / "log", give_up=given_up.set),
+    ):
+        assert given_up.wait(LONG_S)
+
+
 @pytest.mark.parametrize(
     ("plan", "restarts", "played"),
     [
         ("die fail", 100, ["die", *["fail"] * START_TRIES]),
         ("die", 3, ["die"] * 4),
+        ("die garble fail", 100, ["die", "garble", *["fail"] * (START_TRIES - 1)]),
     ],
-    ids=["no start", "always dies"],
+    ids=["no start", "always dies", "says what is no text"],
 )
 def test_it_is_given_up_after_so_many_tries(
     play: Play, tmp_path: Path, plan: str, restarts: int, played: list[str]
@@ -102,3 +134,22 @@ def test_a_first_start_that_fails_is_said_at_once(play: Play, tmp_path: Path) ->
     ):
         pass
     assert acts(played) == ["fail"]
+
+
+def test_it_begins_once_the_service_of_a_killed_command_has_left_the_folder(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    earlier = Files(tmp_path)
+    served: list[object] = []
+
+    def serve(settings: Settings) -> int:
+        Files(settings.data_dir).close()
+        served.append(settings.data_dir)
+        return 0
+
+    monkeypatch.setenv("ECHO2PHENO_DATA_DIR", str(tmp_path))
+    monkeypatch.setattr(server, "serve", serve)
+    monkeypatch.setattr(module, "_end_with_parent", lambda: None)
+    monkeypatch.setattr(files, "wait_until_free", lambda *_: earlier.close())
+    assert module.main() == 0
+    assert served == [tmp_path]

@@ -49,3 +49,26 @@ def test_nobody_is_told_of_an_analysis_that_the_queue_does_not_know(tmp_path: Pa
     assert events == [("submitted", record.id), ("found", record.id)]
     records.close()
     files.close()
+
+
+def test_what_a_worker_has_taken_and_not_begun_leaves_nothing(tmp_path: Path) -> None:
+    # It finds no record any more, and knows no recording that it could clear up.
+    files = Files(tmp_path)
+    records = Records.in_file(files.records_path)
+    queue = SimpleNamespace(submit=lambda *_, **line: None, cancel=lambda _: True)
+    intake = Intake(
+        records=records,
+        files=files,
+        queue=cast(Any, queue),
+        renderer=cast(Any, None),
+        metrics=Metrics(),
+        identity={},
+        max_attempts=1,
+    )
+    path = files.new_upload()
+    upload = Upload(path, size_bytes=0, sha256="0" * 64, file_name=None)
+    record, _ = intake.admit(upload, OPTIONS, acknowledged=True, study_only=True)
+    assert intake.remove_orphan(record.id)
+    assert not files.has_upload(record.id, record.sha256)
+    records.close()
+    files.close()

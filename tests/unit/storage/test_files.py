@@ -16,7 +16,7 @@ import pytest
 from app.storage import files as files_module
 from app.storage import local_blobs
 from app.storage.errors import StaleUploadError, StorageFullError, VolumeUnavailableError
-from app.storage.files import ORPHAN_AGE_S, Files, Size, StoreInUseError
+from app.storage.files import ORPHAN_AGE_S, Files, Size, StoreInUseError, wait_until_free
 from app.storage.serial import DOCUMENT
 
 CONTENT = b"a recording"
@@ -228,6 +228,23 @@ def test_what_others_may_be_writing_is_not_tidied(
 def test_two_services_cannot_have_a_folder_each_to_itself(alone: Files) -> None:
     with pytest.raises(StoreInUseError):
         Files(alone.root)
+
+
+def test_a_folder_is_waited_for_until_it_is_free(alone: Files, tmp_path: Path) -> None:
+    now_s = 0.0
+
+    def sleep(seconds: float) -> None:
+        nonlocal now_s
+        now_s += seconds
+
+    def leave(_: float) -> None:
+        alone.close()
+
+    assert not wait_until_free(alone.root, 3.0, sleep=sleep, clock=lambda: now_s)
+    assert now_s == pytest.approx(3.0, abs=0.2)
+    assert wait_until_free(alone.root, 3.0, sleep=leave)
+    Files(alone.root).close()
+    assert wait_until_free(tmp_path / "not there yet", 3.0, sleep=leave)
 
 
 def test_a_shared_folder_is_for_several(shared: Files) -> None:
