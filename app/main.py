@@ -51,6 +51,9 @@ from app.storage.studies import StudyRecords
 TIDY_EVERY_S = 30.0
 """How often the data folder's size, and what was lost to the queue, are looked at."""
 
+ORPHANS_STAY_S = 3600.0
+"""How long an analysis may wait for its study to refer to it; that takes a moment, not an hour."""
+
 
 def create_app(
     settings: Settings,
@@ -149,6 +152,7 @@ def create_app(
             expiring(intake.expire, settings.results_expire_after_h),
             shrinking(intake.shrink, settings.results_max_bytes, TIDY_EVERY_S),
             repeating(sweep, every_s),
+            repeating(partial(study_jobs.tidy, ORPHANS_STAY_S), ORPHANS_STAY_S / 6),
         ):
             yield
         # Where a server has drained the queue before, both come to rest at once.

@@ -4,6 +4,7 @@ import logging
 import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
 
 from app.jobs.archives import Archive, ArchiveError, Member
 from app.jobs.intake import NEEDS_MASS, Intake, Options, Upload
@@ -172,13 +173,18 @@ class Studies:
                 self.intake.remove_orphan(id)
         return analyses is not None
 
-    def tidy(self) -> int:
+    def tidy(self, age_s: float = 0.0) -> int:
         """Remove what a process that died left without a study; how many analyses.
 
-        Call it before anything else is taken in: the analysis of a file is recorded before the
-        study refers to it, and goes after the study.
+        The analysis of a file is recorded before the study refers to it, and goes after the study.
+
+        Parameters
+        ----------
+        age_s : float
+            How long ago they were recorded at least. 0 is for before anything is taken in.
         """
-        return sum(map(self.intake.remove_orphan, self.table.orphans()))
+        moment = datetime.now(UTC) - timedelta(seconds=age_s)
+        return sum(map(self.intake.remove_orphan, self.table.orphans(moment)))
 
     def recordings(self, study: Study) -> Iterator[Recording]:
         """Go through the files of a study with their results, one after the other."""

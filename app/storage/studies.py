@@ -212,10 +212,17 @@ class StudyRecords:
         with self._engine.connect() as connection:
             return {str(row[0]): int(row[1]) for row in connection.execute(query)}
 
-    def orphans(self) -> Sequence[str]:
-        """Give the ids of the analyses that studies only asked for, none of which has them."""
+    def orphans(self, created_before: datetime) -> Sequence[str]:
+        """Give the ids of the older analyses that studies only asked for, none of which has them.
+
+        Parameters
+        ----------
+        created_before : datetime
+            A younger one may be about to be referred to.
+        """
+        query = select(analyses.c.id).where(orphaned, analyses.c.created_at < created_before)
         with self._engine.connect() as connection:
-            return connection.execute(select(analyses.c.id).where(orphaned)).scalars().all()
+            return connection.execute(query).scalars().all()
 
     def _first(self, *conditions: object) -> Entry | None:
         with self._engine.connect() as connection:

@@ -508,6 +508,26 @@ async def test_what_a_killed_removal_left_goes_with_the_next_start(
         assert list(Path(settings.data_dir, "uploads").iterdir()) == []
 
 
+async def test_what_another_process_left_goes_while_the_service_runs(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("app.main.ORPHANS_STAY_S", 1.0)
+    async with serve() as client:
+        doomed, kept = await make(client, "doomed"), await make(client, "kept")
+        for n in range(2):
+            await add(client, doomed, GOOD + bytes([n]), file_name=f"{n}.dcm")
+        await add(client, kept, GOOD + bytes([0]), file_name="0.dcm")
+        await ended(client, doomed)
+        (entry,) = await entries(client, kept)
+        studies = client._transport.app.state.service.studies
+        studies.table.remove(doomed["id"])  # as far as a process came that was killed then
+        assert studies.tidy(age_s=3600.0) == 0, "a study may be about to refer to it"
+        with anyio.fail_after(20):
+            while len(items := (await client.get("/v1/analyses")).json()["items"]) > 1:
+                await anyio.sleep(0.05)
+        assert [item["id"] for item in items] == [entry["analysis_id"]]
+
+
 async def test_a_file_is_taken_out(client: httpx.AsyncClient) -> None:
     study = await make(client)
     for n in range(2):
