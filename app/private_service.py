@@ -188,7 +188,7 @@ def main() -> int:
     """Serve on the port of the environment, 0 for any that is free, until standard input closes."""
     from app.server import serve
     from app.settings import Settings
-    from app.storage.files import wait_until_free
+    from app.storage.folder_lock import wait_until_free
 
     threading.Thread(target=_end_with_parent, daemon=True).start()
     settings = Settings(host="127.0.0.1")

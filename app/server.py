@@ -25,7 +25,7 @@ from app.pipeline.errors import NetworksError
 from app.pipeline.networks import require_convention
 from app.protocol import Protocol
 from app.settings import Settings
-from app.storage.files import StoreInUseError
+from app.storage.folder_lock import StoreInUseError
 from app.storage.upgrade import NewerStoreError
 
 MARGIN_S = 5.0

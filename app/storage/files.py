@@ -1,7 +1,6 @@
 """Uploads on their way in and until they are analysed, and one folder per analysis."""
 
 import errno
-import fcntl
 import hashlib
 import os
 import shutil
@@ -10,7 +9,7 @@ import tempfile
 import time
 from collections.abc import Callable, Collection
 from pathlib import Path
-from typing import IO, NamedTuple
+from typing import NamedTuple
 from uuid import uuid4
 
 from app.storage.blobs import COMPLETE, Blobs
@@ -20,6 +19,7 @@ from app.storage.errors import (
     VolumeUnavailableError,
     volume_trouble_noticed,
 )
+from app.storage.folder_lock import lock_folder
 from app.storage.local_blobs import LocalBlobs
 from app.storage.object_blobs import ObjectBlobs
 from app.storage.probe import Probe
@@ -32,49 +32,6 @@ PROBE_LIMIT_S = 5.0
 """How long a volume may take to show that it can be written to."""
 
 _UPLOADS, _RESULTS, _TMP = "uploads", "analyses", "tmp"
-_LOCK = "lock"
-_LOOK_EVERY_S = 0.1
-
-
-class StoreInUseError(Exception):
-    """Another service works in this data folder."""
-
-
-def wait_until_free(
-    root: Path,
-    limit_s: float,
-    *,
-    sleep: Callable[[float], None] = time.sleep,
-    clock: Callable[[], float] = time.monotonic,
-) -> bool:
-    """Wait while another service works in a data folder.
-
-    Parameters
-    ----------
-    root : Path
-    limit_s : float
-        How long at most.
-    sleep, clock : callable, optional
-        Wait for so many seconds, and tell them.
-
-    Returns
-    -------
-    bool
-        Whether none does, as far as can be seen.
-    """
-    deadline = clock() + limit_s
-    while True:
-        try:
-            with (root / _LOCK).open() as lock:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            if clock() >= deadline:
-                return False
-            sleep(_LOOK_EVERY_S)
-        except OSError:  # whoever opens the folder says what is wrong with it
-            return True
-        else:
-            return True
 
 
 class Size(NamedTuple):
@@ -126,22 +83,13 @@ class Files:
         self.root.mkdir(mode=0o700, parents=True, exist_ok=True)
         for name in (_TMP,) if url else (_UPLOADS, _RESULTS, _TMP):
             (self.root / name).mkdir(exist_ok=True)
-        self._lock = self._lock_root() if self._alone else None
+        self._lock = lock_folder(self.root) if self._alone else None
         self._blobs: Blobs = (
             LocalBlobs(self.root, self._tmp, self._mine, mounted=shared)
             if url is None
             else ObjectBlobs(url, self._copies)
         )
         self._probe = Probe(self._write_and_read)
-
-    def _lock_root(self) -> IO[str]:
-        lock = (self.root / _LOCK).open("w")
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            lock.close()
-            raise StoreInUseError("another service works in this data folder.") from error
-        return lock
 
     def close(self) -> None:
         """Let another process open the folder."""

@@ -11,7 +11,7 @@ from app import private_service as module
 from app import server
 from app.private_service import START_TRIES, PrivateServiceError, private_service
 from app.settings import Settings
-from app.storage import files
+from app.storage import folder_lock
 from app.storage.files import Files
 
 LONG_S = 60.0
@@ -150,6 +150,6 @@ def test_it_begins_once_the_service_of_a_killed_command_has_left_the_folder(
     monkeypatch.setenv("ECHO2PHENO_DATA_DIR", str(tmp_path))
     monkeypatch.setattr(server, "serve", serve)
     monkeypatch.setattr(module, "_end_with_parent", lambda: None)
-    monkeypatch.setattr(files, "wait_until_free", lambda *_: earlier.close())
+    monkeypatch.setattr(folder_lock, "wait_until_free", lambda *_: earlier.close())
     assert module.main() == 0
     assert served == [tmp_path]

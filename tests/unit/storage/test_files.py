@@ -16,7 +16,8 @@ import pytest
 from app.storage import files as files_module
 from app.storage import local_blobs
 from app.storage.errors import StaleUploadError, StorageFullError, VolumeUnavailableError
-from app.storage.files import ORPHAN_AGE_S, Files, Size, StoreInUseError, wait_until_free
+from app.storage.files import ORPHAN_AGE_S, Files, Size
+from app.storage.folder_lock import StoreInUseError, wait_until_free
 from app.storage.serial import DOCUMENT
 
 CONTENT = b"a recording"
