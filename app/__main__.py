@@ -7,11 +7,8 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from app import __version__
+from app import INTERRUPTED, __version__
 from app.keys import ROLES
-
-INTERRUPTED = 130
-"""Status of a command that the user stopped, as shells have it for SIGINT."""
 
 # Each command imports what it needs itself: `--help` is quick, and so is a refusal.
 

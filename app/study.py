@@ -19,6 +19,7 @@ from rich.progress import Progress as Bars
 from rich.table import Table
 from rich.text import Text
 
+from app import INTERRUPTED
 from app.client import Client, ServiceError
 from app.private_service import MOST_RESTARTS, PREFIX, PrivateServiceError, private_service
 from app.samples import SheetError, clean_path
@@ -33,9 +34,6 @@ from app.study_run import (
     StudyRun,
     StudyStateError,
 )
-
-INTERRUPTED = 130
-"""Status of a run that the user stopped, as shells have it for SIGINT."""
 
 MAX_STUDY_NAME_LENGTH = 200
 """Longest name of a study, in characters."""
