@@ -38,18 +38,14 @@ def rows_with_marks(
         None of them where most of the picture has changed.
     """
     rows, columns = before.shape
-    marked = np.zeros(rows, bool)
     if not columns or rows < _BANDS:
-        return marked
-    _, heights = _bands(rows)
+        return np.zeros(rows, bool)
     difference, chance = _differences(before, after)
     differs = difference > limit
     most = int(_MOST_MARKED * int((chance > limit).sum()))  # of those in which anything is seen
     by_mark = differs.sum(axis=0) <= most
     bands = differs[:, by_mark].sum(axis=1) >= _LEAST_COLUMNS
-    if int(bands.sum()) <= most:
-        marked[np.flatnonzero(np.repeat(bands, heights))] = True
-    return marked
+    return _rows_of(bands, rows, most)
 
 
 def rows_that_stand(before: NDArray[np.uint8], after: NDArray[np.uint8]) -> NDArray[np.bool_]:
@@ -66,20 +62,25 @@ def rows_that_stand(before: NDArray[np.uint8], after: NDArray[np.uint8]) -> NDAr
         None of them where most of the screen stands still.
     """
     rows, columns = before.shape
-    stands = np.zeros(rows, bool)
     if rows < _BANDS:
-        return stands
+        return np.zeros(rows, bool)
     before, after = (pixels[:, :: -(-columns // _COMPARED)] for pixels in (before, after))
-    edges, heights = _bands(rows)
+    edges, _ = _bands(rows)
     difference, chance = _differences(before, after)
     brightest = np.maximum.reduceat(after, edges, axis=0)
     ranges = brightest - np.minimum.reduceat(after, edges, axis=0)
     still = (difference <= _STANDING * chance[:, None]) & (ranges >= _LEAST_RANGE)
     bands = still.sum(axis=1) >= _STANDING_COLUMNS * after.shape[1]
     near = bands | np.append(bands[1:], False) | np.append(False, bands[:-1])  # its upper end, too
-    if int(near.sum()) <= _MOST_STANDING * len(bands):
-        stands[np.flatnonzero(np.repeat(near, heights))] = True
-    return stands
+    return _rows_of(near, rows, _MOST_STANDING * len(bands))
+
+
+def _rows_of(bands: NDArray[np.bool_], rows: int, most: float) -> NDArray[np.bool_]:
+    """Mark the rows of the bands that are marked; none where those are more than the most."""
+    if bands.sum() > most:
+        return np.zeros(rows, bool)
+    _, heights = _bands(rows)
+    return np.repeat(bands, heights)
 
 
 def _bands(rows: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
