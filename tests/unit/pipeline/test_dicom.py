@@ -6,7 +6,7 @@ import subprocess
 import sys
 import tracemalloc
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -475,6 +475,16 @@ def test_a_palette_of_segments_is_looked_up(tmp_path: Path, order: str, bits: in
     assert np.abs(screens - truth[0]).max() <= 1
 
 
+def say_palette(data_set: Dataset) -> Iterator[tuple[str, str]]:
+    """Let the pixels be indices; gives the colours, and what their tables are named after."""
+    indices = np.zeros(screen_shape(data_set), np.uint8)
+    set_pixels(data_set, indices, SamplesPerPixel=1, PhotometricInterpretation="PALETTE COLOR")
+    for colour in ("Red", "Green", "Blue"):
+        name = f"{colour}PaletteColorLookupTable"
+        data_set.add_new(f"{name}Descriptor", "US", [256, 0, 16])
+        yield colour, name
+
+
 @pytest.mark.parametrize(
     "segments",
     [
@@ -492,11 +502,7 @@ def test_a_palette_of_segments_is_looked_up(tmp_path: Path, order: str, bits: in
 )
 def test_a_palette_of_damaged_segments_is_corrupt(tmp_path: Path, segments: list[int]) -> None:
     def edit(data_set: Dataset) -> None:
-        indices = np.zeros(screen_shape(data_set), np.uint8)
-        set_pixels(data_set, indices, SamplesPerPixel=1, PhotometricInterpretation="PALETTE COLOR")
-        for colour in ("Red", "Green", "Blue"):
-            name = f"{colour}PaletteColorLookupTable"
-            data_set.add_new(f"{name}Descriptor", "US", [256, 0, 16])
+        for _, name in say_palette(data_set):
             data_set.add_new(f"Segmented{name}Data", "OW", np.array(segments, "<u2").tobytes())
 
     path = write(tmp_path, edit=edit)
@@ -516,11 +522,7 @@ def test_a_palette_that_is_missing_is_corrupt(tmp_path: Path) -> None:
 
 def test_a_palette_that_gives_too_few_colours_is_corrupt(tmp_path: Path) -> None:
     def edit(data_set: Dataset) -> None:
-        indices = np.zeros(screen_shape(data_set), np.uint8)
-        set_pixels(data_set, indices, SamplesPerPixel=1, PhotometricInterpretation="PALETTE COLOR")
-        for colour in ("Red", "Green", "Blue"):
-            name = f"{colour}PaletteColorLookupTable"
-            data_set.add_new(f"{name}Descriptor", "US", [256, 0, 16])
+        for colour, name in say_palette(data_set):
             setattr(data_set, f"{name}Data", b"" if colour == "Blue" else bytes(512))
 
     path = write(tmp_path, edit=edit)
