@@ -25,15 +25,8 @@ from app.private_service import MOST_RESTARTS, PREFIX, PrivateServiceError, priv
 from app.samples import SheetError, clean_path
 from app.settings import Settings
 from app.study_folder import read_folder, readable
-from app.study_run import (
-    FAILURES,
-    Failure,
-    Progress,
-    Stopped,
-    StudyOptions,
-    StudyRun,
-    StudyStateError,
-)
+from app.study_results import FAILURES, Failure, StudyStateError
+from app.study_run import Progress, Stopped, StudyOptions, StudyRun
 
 MAX_STUDY_NAME_LENGTH = 200
 """Longest name of a study, in characters."""

@@ -1,8 +1,6 @@
 """One run of a study from a folder: send what is not there yet, fetch what is done."""
 
-import csv
 import json
-import os
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
@@ -13,17 +11,25 @@ from time import monotonic
 
 from app.background import BackgroundThreads
 from app.client import Client, Json, ServiceError, Shape, checked
-from app.output.cells import cell, table
+from app.output.cells import cell
 from app.samples import clean_path
 from app.study_folder import LocalFile, StudyFolder
+from app.study_results import (
+    ANALYSIS,
+    NOT_FINISHED,
+    RESULT_TABLES,
+    STATE,
+    Failure,
+    StudyStateError,
+    earlier_reasons,
+    read_result,
+    read_state,
+    write_failures,
+    write_whole,
+)
 
-STATE = "study.json"
 RECORDINGS = "recordings"
 TABLES = ("summary", "beats", "mice", "published_all", "published_stats")
-RESULT_TABLES = ("beats", "trace")
-FAILURES = "failures.csv"
-NOT_FINISHED = "not_finished"
-"""Code of a file of which nobody knows what would have come: the service was lost before."""
 
 POLL_S, LONGEST_POLL_S = 1.0, 15.0
 TABLES_EVERY_S = 30.0
@@ -51,15 +57,10 @@ _ENTRY: Shape = {
     "links": {"self": str},
 }
 _ERROR: Shape = {"code": str, "detail": str}
-_ANALYSIS: Shape = {"links": {**{f"{name}_csv": str for name in RESULT_TABLES}, "figures": dict}}
 _TABLES: Shape = {"links": {**{f"{name}_csv": str for name in TABLES}, "overview_png": str}}
 
 _WORTH_ANOTHER_TRY = ("storage_full", "time_limit")
 """Codes of failures that are the service's and may be over by the next run."""
-
-
-class StudyStateError(Exception):
-    """The folder of results belongs to another study."""
 
 
 class Stopped(Exception):
@@ -74,15 +75,6 @@ class StudyOptions:
     profile: str = "robust"
     body_mass_g: float | None = None
     figures: bool = True
-
-
-@dataclass(frozen=True)
-class Failure:
-    """A file without a result, and why."""
-
-    file_name: str
-    code: str
-    detail: str
 
 
 @dataclass(frozen=True)
@@ -174,7 +166,7 @@ class StudyRun:
             reason = self._lost() or error
             if isinstance(reason, ServiceError):
                 with suppress(OSError):  # what ended the study is what has to be said
-                    self._write_failures(self._unfinished(reason))
+                    write_failures(self._out, self._unfinished(reason))
             raise reason from None
 
     def _run(self) -> Sequence[Failure]:
@@ -199,7 +191,7 @@ class StudyRun:
                 raise
         self._write_tables(study)
         failures = self._failures(entries)
-        self._write_failures(failures)
+        write_failures(self._out, failures)
         return failures
 
     def _list(self, study: Json) -> Mapping[str, Json]:
@@ -215,7 +207,7 @@ class StudyRun:
     def _open_study(self) -> Json:
         state = self._out / STATE
         if state.exists():
-            known = _read_state(state)
+            known = read_state(state)
             if known["server"] != self._server:
                 there = known["server"] or "this machine"
                 raise StudyStateError(
@@ -236,7 +228,7 @@ class StudyRun:
             figures=self._options.figures,
         )
         text = json.dumps({"server": self._server, "id": study["id"], "name": self._options.name})
-        _write(state, text)
+        write_whole(state, text)
         return study
 
     def _check(self, study: Json) -> None:
@@ -334,12 +326,12 @@ class StudyRun:
             raise Stopped
         folder = self._out / RECORDINGS / clean_path(entry["file_name"])  # whatever a server says
         complete = folder / "analysis.json"
-        analysis = _read_result(complete, entry["analysis_id"])
+        analysis = read_result(complete, entry["analysis_id"])
         is_new = analysis is None
         try:
             if analysis is None:
                 complete.unlink(missing_ok=True)
-                analysis = checked(self._client.analysis(entry["analysis_id"]), _ANALYSIS)
+                analysis = checked(self._client.analysis(entry["analysis_id"]), ANALYSIS)
                 for name in RESULT_TABLES:
                     self._client.download(analysis["links"][f"{name}_csv"], folder / f"{name}.csv")
             if self._options.figures:  # those may be wanted that an earlier run left out
@@ -353,7 +345,7 @@ class StudyRun:
             self._refuse(entry["file_name"], error.code or "not_fetched", error.detail)
             return
         if is_new:
-            _write(complete, json.dumps(analysis, indent=2))
+            write_whole(complete, json.dumps(analysis, indent=2))
 
     def _write_tables(self, study: Json) -> None:
         links = checked(study, _TABLES)["links"]
@@ -390,7 +382,7 @@ class StudyRun:
         ended = {name: e for name, e in entries.items() if e["status"] not in _UNFINISHED}
         failures = list(self._failures(ended))
         named = {failure.file_name for failure in failures}
-        earlier = self._earlier_reasons() if self._entries is None else {}
+        earlier = earlier_reasons(self._out) if self._entries is None else {}
         for file in self._folder.files:
             if file.name not in named and not self._has_result(file, entries.get(file.name)):
                 code, detail = earlier.get(cell(file.name), (NOT_FINISHED, error.detail))
@@ -401,58 +393,4 @@ class StudyRun:
         complete = self._out / RECORDINGS / file.name / "analysis.json"
         if entry is None:
             return complete.exists()
-        return _read_result(complete, entry["analysis_id"]) is not None
-
-    def _earlier_reasons(self) -> Mapping[str, tuple[str, str]]:
-        """Read why files had no result at the end of the run before, by names as they are written.
-
-        They hold where the service is lost before it has said anything of the files.
-        """
-        try:
-            with (self._out / FAILURES).open(encoding="utf-8", newline="") as stream:
-                return {
-                    row["file_name"]: (row["code"], row["detail"])
-                    for row in csv.DictReader(stream)
-                    if row["code"] != NOT_FINISHED
-                }
-        except (OSError, ValueError, KeyError, csv.Error):  # none, or not as it was left
-            return {}
-
-    def _write_failures(self, failures: Sequence[Failure]) -> None:
-        rows = ((f.file_name, f.code, f.detail) for f in failures)
-        _write(self._out / FAILURES, table(("file_name", "code", "detail"), rows))
-
-
-def _read_state(path: Path) -> Json:
-    try:
-        known = json.loads(path.read_text(encoding="utf-8"))
-        if isinstance(known["id"], str) and (known["server"] is None or str(known["server"])):
-            return dict(known)
-    except (ValueError, KeyError, TypeError, RecursionError):
-        pass  # said below
-    raise StudyStateError(
-        f"{path} is not what a run leaves behind; remove it, or say with --out where results go."
-    )
-
-
-def _read_result(path: Path, id: str) -> Json | None:
-    """Read the result of an analysis that an earlier run fetched; None where it is another's."""
-    try:
-        analysis = checked(json.loads(path.read_text(encoding="utf-8")), {"id": str, **_ANALYSIS})
-        return analysis if analysis["id"] == id else None
-    except (FileNotFoundError, ValueError, RecursionError, ServiceError):
-        return None
-
-
-def _write(path: Path, text: str) -> None:
-    """Write a file whole or not at all, also where the power fails."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}.part")
-    try:
-        with part.open("w", encoding="utf-8", newline="") as stream:
-            stream.write(text)
-            stream.flush()
-            os.fsync(stream.fileno())
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
+        return read_result(complete, entry["analysis_id"]) is not None

@@ -24,7 +24,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
         "app.background",
         "app.memory",
     ),
-    ("app.jobs", "app.study_folder", "app.networks"),
+    ("app.jobs", "app.study_folder", "app.study_results", "app.networks"),
     ("app.api", "app.study_run", "app.parts", "app.scale"),
     ("app.main", "app.protocol"),
     ("app.server", "app.analyze", "app.worker"),

@@ -11,7 +11,7 @@ from app import __main__ as command_line
 from app import study
 from app.api.study_schemas import StudyIn
 from app.study import default_name
-from app.study_run import Failure
+from app.study_results import Failure
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,8 @@ from app import study_run
 from app.client import Client, ServiceError
 from app.samples import Sample
 from app.study_folder import LocalFile, StudyFolder, Unreadable
-from app.study_run import FAILURES, STATE, Stopped, StudyOptions, StudyRun, StudyStateError
+from app.study_results import FAILURES, STATE, StudyStateError
+from app.study_run import Stopped, StudyOptions, StudyRun
 
 LINKS = ("summary_csv", "beats_csv", "mice_csv", "published_all_csv", "published_stats_csv")
 
