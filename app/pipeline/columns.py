@@ -39,6 +39,27 @@ def find_bars(pixels: NDArray[np.uint8]) -> list[tuple[int, int]]:
     return [(a, b) for a, b in bars if b - a <= pixels.shape[1] // 8]
 
 
+def find_bar(pixels: NDArray[np.uint8]) -> tuple[int, int] | None:
+    """Find the one bar with a picture on both sides, though compression has left noise in it.
+
+    Parameters
+    ----------
+    pixels : ndarray of uint8, shape (rows, columns)
+
+    Returns
+    -------
+    (int, int) or None
+        Its first column, and the one after its last, of a quarter of the screen at most; None
+        where there is none, or several.
+    """
+    shown = np.flatnonzero(~bridged(~is_picture(pixels)))
+    gaps = np.flatnonzero(np.diff(shown) > 2)
+    if len(gaps) != 1:
+        return None
+    first, end = int(shown[gaps[0]]) + 1, int(shown[gaps[0] + 1])
+    return (first, end) if end - first <= pixels.shape[1] // 4 else None
+
+
 def without_specks(marked: NDArray[np.bool_]) -> NDArray[np.bool_]:
     """Keep what is marked together with most of its near neighbours, around the edge."""
     near = sum(np.roll(marked, by).astype(int) for by in (-2, -1, 0, 1, 2))

@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from app.pipeline.columns import bridged, find_bars, is_picture
+from app.pipeline.columns import bridged, find_bar, find_bars, is_picture
 from app.pipeline.errors import SweepNotOrdered
 from app.pipeline.registration import Screen, count_undrawn, find_shift
 from app.pipeline.sweep import BLURRED_COLUMNS, Canvas, Change
@@ -49,6 +49,7 @@ class GrowingStrip:
         self._front = 0  # the column that the bar passes next
         self._scrolls = False
         self._undecided = Undecided()
+        self._bars_at_joins: list[tuple[int, int]] = []
         self._shift = 0  # of the last screen that moved: the next is likely to move as far
 
     def add(self, screen: Screen) -> None:
@@ -119,6 +120,8 @@ class GrowingStrip:
 
     def _append(self, screen: Screen, shift: int | None) -> None:
         if shift is None:
+            if not self._scrolls and self._last is not None:
+                self._refuse_bar(self._last, screen)
             self.joins.append((len(self._starts), self.columns))
             self._starts.append(self.columns)
             self._blocks.append(screen.pixels)
@@ -131,6 +134,15 @@ class GrowingStrip:
             self._blocks.append(screen.last_columns(shift))
             self.columns += shift
 
+    def _refuse_bar(self, *screens: Screen) -> None:
+        """Refuse screens that have nothing in common but a bar, which has moved."""
+        for screen in screens:
+            bar = find_bar(screen.pixels)
+            if bar and any(_has_moved(before, bar) for before in self._bars_at_joins):
+                raise _not_ordered()
+            if bar:
+                self._bars_at_joins.append(bar)
+
     def _first_move(self, canvas: Canvas, last: Screen, screen: Screen) -> None:
         """Tell from the first screens that differ how the display works."""
         change, shift = canvas.change(screen), None
@@ -140,12 +152,14 @@ class GrowingStrip:
         was_open = self._undecided.change
         if self._undecided.look_at(len(self._starts), change):
             self._repeat()
-        elif change is not None and change.shows_sweep:
+        elif change is not None and (change.shows_sweep or self._undecided.grows):
             self._unroll(canvas, change)
             self._advance(canvas, screen, change)
         elif change is None and not shift and canvas.hardly_precedes(screen):
             self._begin(screen)
         elif shift == 0 or (change is not None and change.is_one_piece):
+            if change is None and find_shift(Screen(canvas.pixels), screen) != 0:
+                raise _not_ordered()  # what stood there has gone little by little
             canvas.fill(screen)
             self._repeat()
         elif change is not None:
@@ -165,7 +179,7 @@ class GrowingStrip:
     def _settle(self, canvas: Canvas) -> None:
         """Decide at the end what no screen has decided."""
         last, change = self._last, self._undecided.change
-        if last is None or change is None or change.is_blurred:
+        if last is None or change is None or change.is_blurred or not change.is_one_stretch:
             self._stand(canvas)
         else:
             self._settle_as_sweep(canvas, last, change)
@@ -265,6 +279,12 @@ def _before_bar(pixels: NDArray[np.uint8], is_other: NDArray[np.bool_]) -> int:
         return len(shown)
     before = np.flatnonzero(shown[: blank[-1]])
     return int(before[-1]) + 1 if len(before) else 0
+
+
+def _has_moved(before: tuple[int, int], bar: tuple[int, int]) -> bool:
+    """Whether two bars may be the same one in two places."""
+    widths = [end - first for first, end in (before, bar)]
+    return before[0] != bar[0] and abs(widths[0] - widths[1]) <= BLURRED_COLUMNS
 
 
 def _not_ordered() -> SweepNotOrdered:

@@ -34,6 +34,8 @@ _SHARPNESS = 1.3  # how much worse columns that are that far off have to fit
 _SCATTERED = 0.1  # share of the columns that marks elsewhere on the screen may change
 _LEAST_OVERWRITTEN_COLUMNS = 8  # before a display counts as one that sweeps
 _MOST_HIDDEN_COLUMNS = 36  # by cursors of 16 columns, four columns apart, on two screens
+_ONE_STRETCH = 0.8  # share of what is overwritten; where a cursor stood and stands are two
+_LEAST_GROWTH_COLUMNS = 12
 _LEAST_SHOWN_AGAIN_COLUMNS = 3  # of a cursor's place; after compression two may be so by chance
 _LEAST_BLURRED_COLUMNS = 2  # side by side, that another beat does not resemble so much by chance
 BLURRED_COLUMNS = 8  # to either side of a cursor or bar may compression change what stands there
@@ -54,6 +56,8 @@ class Change:
         Number of columns from there on, around the right edge of the screen.
     overwritten : int
         Length of the longest stretch of them that showed another picture before.
+    is_one_stretch : bool
+        Whether these are nearly all that showed another picture before.
     is_one_piece : bool
         Whether nothing but a few marks has changed elsewhere.
     is_small : bool
@@ -68,6 +72,7 @@ class Change:
     start: int
     columns: int
     overwritten: int
+    is_one_stretch: bool
     is_one_piece: bool
     is_small: bool
     is_other: NDArray[np.bool_]
@@ -90,6 +95,15 @@ class Change:
         """Whether more is overwritten than the end of what was drawn can have blurred."""
         blurred = BLURRED_COLUMNS if self.is_blurred else 0
         return self.is_one_piece and self.overwritten >= _LEAST_OVERWRITTEN_COLUMNS + blurred
+
+    def continues(self, overwritten: int) -> bool:
+        """Whether more is overwritten, side by side, than so many columns before.
+
+        What a cursor hides by and by may come to lie side by side, too, but not for long.
+        """
+        blurred = BLURRED_COLUMNS if self.is_blurred else 0
+        growth = self.overwritten - overwritten
+        return self.is_one_stretch and growth >= _LEAST_GROWTH_COLUMNS + blurred
 
     @property
     def end(self) -> int:
@@ -211,11 +225,14 @@ class Canvas:
             # what is merely blurred behind them will be drawn yet, or stays as it was
             columns = int(np.flatnonzero(other[piece])[-1]) + 1
             piece = piece[:columns]
+        over = (other & self.known)[piece]
+        overwritten = longest_stretch(over)
         within, few = int(other[piece].sum()), _SCATTERED * int(shown.sum())
         return Change(
             start,
             columns,
-            overwritten=longest_stretch((other & self.known)[piece]),
+            overwritten=overwritten,
+            is_one_stretch=_ONE_STRETCH * int(over.sum()) <= overwritten,
             is_one_piece=int(other.sum()) - within <= few,
             is_small=within <= few,
             is_other=other,

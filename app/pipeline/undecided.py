@@ -20,11 +20,16 @@ class Undecided:
         Whether something was shown again that had been hidden: no bar does that.
     ends : list of (int, int)
         Numbers of screens that left it open, and the column up to which a bar would have drawn.
+    grows : bool
+        Whether by now more is overwritten, in one stretch, than when it was left open first, and
+        all of that still is: a cursor that moves on shows again what it has hidden.
     """
 
     change: Change | None = None
     is_cursor: bool = False
     ends: list[tuple[int, int]] = field(default_factory=list)
+    grows: bool = False
+    _first: int = 0
     _was_other: NDArray[np.bool_] | None = None
 
     def look_at(self, number: int, change: Change | None) -> bool:
@@ -39,6 +44,11 @@ class Undecided:
             self.is_cursor |= change.undoes(self._was_other)
         self.change = None
         if change is None or self.is_cursor or change.shows_sweep or not change.may_be_sweep:
+            return False
+        if change.is_one_stretch:
+            self._first = self._first or change.overwritten
+            self.grows = change.continues(self._first)
+        if self.grows:
             return False
         self.change = change
         self.ends.append((number, change.end))

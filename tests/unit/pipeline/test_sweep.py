@@ -351,7 +351,7 @@ def test_a_cursor_on_a_frozen_screen_is_no_sweep_after_jpeg(
 
 
 @pytest.mark.parametrize("compress", [np.asarray, as_jpeg, as_jpeg_2000])
-@pytest.mark.parametrize("moves", [-15, 2, 5, 9, 37])
+@pytest.mark.parametrize("moves", [-15, 1, 2, 5, 9, 37])
 @pytest.mark.parametrize("width", [3, 9, 15])
 def test_a_dashed_cursor_on_a_frozen_screen_is_no_sweep(
     width: int, moves: int, compress: Callable[[Pixels], Pixels]
@@ -436,6 +436,64 @@ def test_a_sweep_is_ordered_after_jpeg(
         for at in range(begins + 16, begins + 32)
     ]
     assert min(off) < 30
+
+
+@pytest.mark.parametrize("quality", [95, 75, 50])
+@pytest.mark.parametrize("bar", [0, 8])
+def test_a_bar_that_creeps_on_is_a_sweep_before_it_has_come_far(bar: int, quality: int) -> None:
+    strip = make_strip(columns=1_500)
+    ends = [600 + 4 * number for number in range(13)]
+    pixels, _, growing = join(
+        (
+            compressed(screen, lambda pixels: as_jpeg(pixels, quality))
+            for screen in sweep(strip, WIDTH, ends, bar)
+        ),
+        blurred=True,
+    )
+    assert growing.is_sweep
+    assert abs(pixels.shape[1] - (ends[-1] - (600 - WIDTH + bar))) <= 10
+
+
+@pytest.mark.parametrize("compress", [np.asarray, as_jpeg, as_jpeg_2000])
+@pytest.mark.parametrize("share", [0.04, 0.1, 0.25, 0.45, 0.7])  # of the screen
+@pytest.mark.parametrize("width", [60, 90, 120])
+def test_a_narrow_sweep_comes_out_in_order_or_is_refused(
+    width: int, share: float, compress: Callable[[Pixels], Pixels]
+) -> None:
+    strip = make_strip(columns=1_500)
+    step, bar = int(share * width), 9
+    ends = [600 + step * number for number in range(max(6, 2 * width // step))]
+    screens = [compressed(screen, compress) for screen in sweep(strip, width, ends, bar)]
+    try:
+        pixels, _, growing = join(screens, blurred=compress is not np.asarray)
+    except SweepNotOrdered:
+        assert width < 100 or share >= 0.2
+        return
+    assert growing.is_sweep
+    assert growing.joins == []
+    assert abs(pixels.shape[1] - (ends[-1] - (600 - width + bar))) <= 10
+
+
+def test_a_narrow_sweep_without_a_bar_is_refused_where_it_dissolves() -> None:
+    strip = make_strip(columns=900)
+    with pytest.raises(SweepNotOrdered):
+        join(
+            (
+                compressed(screen, as_jpeg)
+                for screen in sweep(strip, 40, [600 + 4 * number for number in range(15)], bar=0)
+            ),
+            blurred=True,
+        )
+
+
+@pytest.mark.parametrize("compress", [np.asarray, as_jpeg])
+@pytest.mark.parametrize("bar", [8, 20, 60])
+def test_screens_with_nothing_but_a_bar_in_common_are_refused(
+    bar: int, compress: Callable[[Pixels], Pixels]
+) -> None:
+    screens = sweep(make_strip(columns=2_500), WIDTH, [600, 1_210, 1_900], bar)
+    with pytest.raises(SweepNotOrdered, match="a bar overwrites them"):
+        join(compressed(screen, compress) for screen in screens)
 
 
 @pytest.mark.parametrize("step", [30, 98])
