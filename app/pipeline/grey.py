@@ -10,7 +10,7 @@ from pydicom.pixels.processing import apply_color_lut
 
 from app.pipeline.errors import CorruptPixelData, UnsupportedTransferSyntax
 from app.pipeline.header import Header
-from app.pipeline.segmented_palette import with_plain_palette
+from app.pipeline.palette import with_plain_palette
 
 ToGrey = Callable[[NDArray[Any]], NDArray[np.uint8]]
 

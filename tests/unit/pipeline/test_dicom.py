@@ -447,6 +447,45 @@ def test_a_palette_is_looked_up(tmp_path: Path, compress: bool, scale: int) -> N
     assert np.abs(screens - truth[0]).max() <= 1
 
 
+@pytest.mark.parametrize("as_numbers", [False, True])  # of the VR that it had once
+@pytest.mark.parametrize(("order", "bits"), [("<", 8), ("<", 16), (">", 8), (">", 16)])
+def test_a_palette_is_looked_up_in_either_byte_order(
+    tmp_path: Path, order: str, bits: int, as_numbers: bool
+) -> None:
+    truth: list[NDArray[Any]] = []
+
+    def edit(data_set: Dataset) -> None:
+        palette = with_colours(4, (256,))
+        indices = np.random.default_rng(5).integers(0, 256, screen_shape(data_set), dtype=np.uint8)
+        truth.append(expected_luma(palette[cut(indices)]))
+        set_pixels(data_set, indices, SamplesPerPixel=1, PhotometricInterpretation="PALETTE COLOR")
+        for i, colour in enumerate(("Red", "Green", "Blue")):
+            name = f"{colour}PaletteColorLookupTable"
+            data_set.add_new(f"{name}Descriptor", "US", [256, 0, bits])
+            entries = palette[:, i].tobytes()
+            wide = palette[:, i].astype("<u2") * 256 + 9
+            words = np.frombuffer(entries, "<u2") if bits == 8 else wide
+            if as_numbers:
+                data_set.add_new(f"{name}Data", "US", words.tolist())
+            else:
+                data_set.add_new(f"{name}Data", "OW", words.astype(f"{order}u2").tobytes())
+
+    path = write(tmp_path, edit=edit)
+    if order == ">":
+        as_big_endian(path)
+    screens = np.array(read(path), float)
+    assert np.abs(screens - truth[0]).max() <= 1
+
+
+def as_big_endian(path: Path) -> None:
+    """Write a file anew whose words are in that order already."""
+    data_set = pydicom.dcmread(path)
+    data_set["PixelData"].VR = "OB"
+    data_set.file_meta.TransferSyntaxUID = ExplicitVRBigEndian
+    list(data_set.iterall())  # decodes what was read as little-endian
+    pydicom.dcmwrite(path, data_set, enforce_file_format=True)
+
+
 @pytest.mark.parametrize(("order", "bits"), [("<", 8), ("<", 16), (">", 16)])
 def test_a_palette_of_segments_is_looked_up(tmp_path: Path, order: str, bits: int) -> None:
     truth: list[NDArray[Any]] = []
@@ -466,11 +505,7 @@ def test_a_palette_of_segments_is_looked_up(tmp_path: Path, order: str, bits: in
 
     path = write(tmp_path, edit=edit)
     if order == ">":
-        data_set = pydicom.dcmread(path)
-        data_set["PixelData"].VR = "OB"
-        data_set.file_meta.TransferSyntaxUID = ExplicitVRBigEndian
-        list(data_set.iterall())  # decodes what was read as little-endian
-        pydicom.dcmwrite(path, data_set, enforce_file_format=True)
+        as_big_endian(path)
     screens = np.array(read(path), int)
     assert np.abs(screens - truth[0]).max() <= 1
 

@@ -1,10 +1,11 @@
-"""Palettes that are stored as segments (DICOM PS3.3 C.7.9.2), as some ultrasound scanners do."""
+"""Palettes as they are stored: as segments (DICOM PS3.3 C.7.9.2), numbers, or in big-endian."""
 
 from collections.abc import Iterator
 from copy import copy
 
 import numpy as np
 from numpy.typing import NDArray
+from pydicom.dataelem import DataElement
 from pydicom.dataset import Dataset
 from pydicom.uid import ExplicitVRBigEndian
 
@@ -15,28 +16,40 @@ _DISCRETE, _LINEAR, _INDIRECT = 0, 1, 2
 
 
 def with_plain_palette(header: Header) -> Dataset:
-    """Give the attributes of a header with a palette that says every entry.
+    """Give the attributes of a header with a palette that says every entry, in little-endian.
 
     Raises
     ------
     ValueError
         If the segments do not give as many entries as the palette is said to have.
+    TypeError
+        If the palette is missing.
     """
-    if "SegmentedRedPaletteColorLookupTableData" not in header.data_set:
-        return header.data_set
     data_set = copy(header.data_set)
-    order = ">" if header.transfer_syntax_uid == ExplicitVRBigEndian else "<"
+    is_segmented = "SegmentedRedPaletteColorLookupTableData" in header.data_set
     for colour in _COLOURS:
         name = f"{colour}PaletteColorLookupTable"
         entries, _, bits = header.value(f"{name}Descriptor")
-        if bits not in (8, 16):
-            raise ValueError("a palette of other bits")
-        kind = np.dtype(f"{order}u{bits // 8}")
-        stored = header.value(f"Segmented{name}Data")
-        segments = np.frombuffer(stored, kind, count=len(stored) // kind.itemsize)
-        plain = expand(segments.astype(np.int64), entries or 2**16, kind.itemsize)
-        setattr(data_set, f"{name}Data", plain.astype(f"<u{kind.itemsize}").tobytes())
+        stored = _little_endian(header, f"Segmented{name}Data" if is_segmented else f"{name}Data")
+        if is_segmented:
+            if bits not in (8, 16):
+                raise ValueError("a palette of other bits")
+            kind = np.dtype(f"<u{bits // 8}")
+            values = np.frombuffer(stored, kind, count=len(stored) // kind.itemsize)
+            plain = expand(values.astype(np.int64), entries or 2**16, kind.itemsize)
+            stored = plain.astype(kind).tobytes()
+        data_set[f"{name}Data"] = DataElement(f"{name}Data", "OW", stored)
     return data_set
+
+
+def _little_endian(header: Header, keyword: str) -> bytes:
+    """Give an attribute that is stored in words, or as the list of numbers that it once was."""
+    stored = header.value(keyword)
+    if not isinstance(stored, bytes):
+        return np.array(stored).astype("<u2").tobytes()
+    if header.transfer_syntax_uid == ExplicitVRBigEndian:  # entries of one byte are swapped, too
+        return np.frombuffer(stored, ">u2", count=len(stored) // 2).astype("<u2").tobytes()
+    return stored
 
 
 def expand(stored: NDArray[np.int64], entries: int, entry_bytes: int) -> NDArray[np.int64]:

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from app.pipeline.segmented_palette import expand
+from app.pipeline.palette import expand
 
 
 def test_each_kind_of_segment() -> None:
