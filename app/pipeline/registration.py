@@ -29,6 +29,8 @@ _BLURRED_GREY = 48  # what stands beside the M-mode may leave that much in its o
 _BLOCK = 8  # JPEG compresses squares of that many pixels, and blurs no farther
 # Share of the checked columns that may differ: cursors and other marks that do not scroll.
 _OUTLIERS = 0.1
+_FEW_COLUMNS = 5  # may differ even where that is more of them: a cursor on both screens
+_MOST_OUTLIERS = 0.25
 # What tells a true overlap from another beat that merely looks alike, measured on a real and on
 # simulated recordings, uncompressed to JPEG of quality 40. A true overlap differs by at most 0.09
 # of what any two columns differ by, another beat by at least 0.24; and two columns off a true
@@ -257,10 +259,11 @@ def _difference(previous: Screen, screen: Screen, shift: int, columns: NDArray[n
     columns = columns[(columns + shift >= 0) & (columns + shift < previous.columns)]
     difference = previous.pixels[:, columns + shift].astype(np.float32)
     difference -= screen.pixels[:, columns]
-    return _mean_of_most(np.einsum("ij,ij->j", difference, difference) / len(difference))
+    share = max(_OUTLIERS, min(_MOST_OUTLIERS, _FEW_COLUMNS / (screen.columns - abs(shift))))
+    return _mean_of_most(np.einsum("ij,ij->j", difference, difference) / len(difference), share)
 
 
-def _mean_of_most(per_column: NDArray[np.floating]) -> float:
+def _mean_of_most(per_column: NDArray[np.floating], share: float = _OUTLIERS) -> float:
     """Mean of all but the largest, which marks may have caused."""
-    kept = max(1, round(len(per_column) * (1 - _OUTLIERS)))
+    kept = max(1, round(len(per_column) * (1 - share)))
     return float(np.sort(per_column)[:kept].mean())

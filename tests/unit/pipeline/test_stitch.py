@@ -1,5 +1,6 @@
 """Stitching against the strip and the starts that the screens were cut from."""
 
+import io
 from pathlib import Path
 
 import numpy as np
@@ -208,6 +209,25 @@ def test_marks_that_do_not_scroll_move_no_screen() -> None:
     for screen in (first, second):
         screen[:, 200:210] = 255  # a cursor
     assert find_shift(Screen(first), Screen(second)) == 77
+
+
+@pytest.mark.parametrize("quality", [None, 75])
+@pytest.mark.parametrize("shift", [3, 17, 40])
+@pytest.mark.parametrize("width", [56, 64, 90])
+def test_a_cursor_on_narrow_screens_hides_no_overlap(
+    width: int, shift: int, quality: int | None
+) -> None:
+    strip = make_strip(columns=600)
+    screens = []
+    for start in (100, 100 + shift):
+        screen = strip[:, start : start + width].copy()
+        screen[:, width // 3 : width // 3 + 2] = 255
+        if quality:
+            encoded = io.BytesIO()
+            Image.fromarray(screen).save(encoded, "JPEG", quality=quality)
+            screen = np.asarray(Image.open(encoded))
+        screens.append(Screen(screen))
+    assert find_shift(*screens) == shift
 
 
 def with_table(screen: NDArray[np.uint8]) -> NDArray[np.uint8]:
