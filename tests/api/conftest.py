@@ -1,5 +1,6 @@
 """A service around a core that the tests hold in their hands."""
 
+import os
 import threading
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
@@ -119,9 +120,14 @@ def serve(core: Core, settings: Settings) -> Serve:
     return start
 
 
+def files_below(folder: Path) -> list[Path]:
+    """List the files in a folder, of which some may go meanwhile, and folders with them."""
+    return [Path(at, name) for at, _, names in os.walk(folder) for name in names]
+
+
 def uploads(data_dir: Path) -> dict[str, Path]:
     """Find the recordings that are kept, by the ids of their analyses."""
-    return {path.name: path for path in (data_dir / "uploads").rglob("*") if path.is_file()}
+    return {path.name: path for path in files_below(data_dir / "uploads")}
 
 
 def make_app(core: Core, settings: Settings, **parts: Any) -> FastAPI:

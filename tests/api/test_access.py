@@ -10,7 +10,7 @@ import pytest
 
 from app.keys import add_key, remove_key, renew_key
 from app.storage.records import new_id
-from tests.api.conftest import GOOD, Core, Serve, post_form, post_raw, until
+from tests.api.conftest import GOOD, Core, Serve, files_below, post_form, post_raw, until
 from tests.api.test_refusals import assert_problem
 
 pytestmark = pytest.mark.anyio
@@ -106,7 +106,7 @@ async def test_nothing_is_read_before_the_key_is_known(
         assert_problem(await post(client), status, code)
     client.headers = {}
     assert await listed(client, keys["admin"]) == set()
-    left = {path.name for path in settings.data_dir.rglob("*") if path.is_file()}
+    left = {path.name for path in files_below(settings.data_dir)}
     assert {name for name in left if not name.startswith("echo2pheno.sqlite")} == {"lock"}
     assert core.analysed == []
 

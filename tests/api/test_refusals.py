@@ -8,7 +8,7 @@ import pytest
 
 from app.api.problems import CATALOGUE
 from app.settings import Settings
-from tests.api.conftest import FAULTS, GOOD, Core, Serve, post_form, post_raw
+from tests.api.conftest import FAULTS, GOOD, Core, Serve, files_below, post_form, post_raw
 
 pytestmark = pytest.mark.anyio
 
@@ -28,7 +28,7 @@ def assert_problem(response: httpx.Response, status: int, code: str) -> dict:
 
 async def assert_nothing_left(client: httpx.AsyncClient, data_dir: Path) -> None:
     assert (await client.get("/v1/analyses")).json()["items"] == []
-    left = {path.name for path in data_dir.rglob("*") if path.is_file()}
+    left = {path.name for path in files_below(data_dir)}
     assert {name for name in left if not name.startswith("echo2pheno.sqlite")} == {"lock"}
 
 

@@ -8,7 +8,7 @@ import httpx
 import pytest
 
 from app.pipeline.results import FEATURE_NAMES
-from tests.api.conftest import GOOD, Core, Serve, post_form, post_raw, until
+from tests.api.conftest import GOOD, Core, Serve, files_below, post_form, post_raw, until
 from tests.factories import make_analysis
 
 pytestmark = pytest.mark.anyio
@@ -184,7 +184,7 @@ async def test_a_failed_analysis_is_tried_again(client: httpx.AsyncClient) -> No
 
 async def test_the_upload_is_gone_once_analysed(client: httpx.AsyncClient, settings) -> None:
     await post_raw(client)
-    assert not [path for path in settings.data_dir.rglob("*") if path.suffix in (".dcm", ".part")]
+    assert not [path for path in files_below(settings.data_dir) if path.suffix in (".dcm", ".part")]
 
 
 async def test_what_lost_its_result_is_analysed_again(client: httpx.AsyncClient, settings) -> None:
