@@ -49,7 +49,7 @@ class GrowingStrip:
         self._front = 0  # the column that the bar passes next
         self._scrolls = False
         self._undecided = Undecided()
-        self._bars_at_joins: list[tuple[int, int]] = []
+        self._bars_at_joins: set[tuple[int, int]] = set()
         self._shift = 0  # of the last screen that moved: the next is likely to move as far
 
     def add(self, screen: Screen) -> None:
@@ -141,7 +141,7 @@ class GrowingStrip:
             if bar and any(_has_moved(before, bar) for before in self._bars_at_joins):
                 raise _not_ordered()
             if bar:
-                self._bars_at_joins.append(bar)
+                self._bars_at_joins.add(bar)
 
     def _first_move(self, canvas: Canvas, last: Screen, screen: Screen) -> None:
         """Tell from the first screens that differ how the display works."""
@@ -283,8 +283,9 @@ def _before_bar(pixels: NDArray[np.uint8], is_other: NDArray[np.bool_]) -> int:
 
 def _has_moved(before: tuple[int, int], bar: tuple[int, int]) -> bool:
     """Whether two bars may be the same one in two places."""
-    widths = [end - first for first, end in (before, bar)]
-    return before[0] != bar[0] and abs(widths[0] - widths[1]) <= BLURRED_COLUMNS
+    (was_first, was_end), (first, end) = before, bar
+    wider = (end - first) - (was_end - was_first)
+    return abs(first - was_first) > BLURRED_COLUMNS and abs(wider) <= BLURRED_COLUMNS
 
 
 def _not_ordered() -> SweepNotOrdered:

@@ -496,6 +496,18 @@ def test_screens_with_nothing_but_a_bar_in_common_are_refused(
         join(compressed(screen, compress) for screen in screens)
 
 
+@pytest.mark.parametrize("compress", [np.asarray, as_jpeg])
+def test_a_gap_that_stands_on_screens_that_do_not_overlap_is_no_bar(
+    compress: Callable[[Pixels], Pixels],
+) -> None:
+    strip = make_strip(columns=2_500)
+    screens = [strip[:, start : start + WIDTH].copy() for start in (0, 600, 1_300, 1_900)]
+    for number, screen in enumerate(screens):
+        screen[:, 200 : 206 + number % 2] = 0  # a line in the layout
+    _, _, growing = join(compressed(screen, compress) for screen in screens)
+    assert len(growing.joins) == 3
+
+
 @pytest.mark.parametrize("step", [30, 98])
 @pytest.mark.parametrize("first", [100, 600])
 def test_a_sweep_is_ordered_after_jpeg_2000(first: int, step: int) -> None:
