@@ -78,6 +78,7 @@ def _ybr_full(data_set: Dataset, planar: int = 0) -> None:
 
 def _ybr_422(data_set: Dataset) -> None:
     luma = grey_of(data_set)
+    luma = np.pad(luma, ((0, 0), (0, 0), (0, luma.shape[2] % 2)))  # to whole pairs
     pairs = luma.reshape(*luma.shape[:2], -1, 2)
     chroma = np.full_like(pairs, 128)
     values = np.concatenate([pairs, chroma], axis=-1)
@@ -107,15 +108,17 @@ def _mono(
     )
 
 
-def _palette(data_set: Dataset, dtype: str = "u1") -> None:
+def _palette(data_set: Dataset, dtype: str = "u1", entry_bits: int = 16) -> None:
     shuffled = np.random.default_rng(7).permutation(256)
     values = shuffled[grey_of(data_set)].astype(f"<{dtype}")
     store(data_set, values, PhotometricInterpretation="PALETTE COLOR", BitsStored=8)
-    table = (np.argsort(shuffled) * 257).astype("<u2").tobytes()
+    table = np.argsort(shuffled)
+    if entry_bits == 16:
+        table = table * 256 + 255 - table  # two bytes that must not be taken for each other
     for colour in ("Red", "Green", "Blue"):
         name = f"{colour}PaletteColorLookupTable"
-        data_set.add_new(f"{name}Descriptor", "US", [256, 0, 16])
-        setattr(data_set, f"{name}Data", table)
+        data_set.add_new(f"{name}Descriptor", "US", [256, 0, entry_bits])
+        setattr(data_set, f"{name}Data", table.astype(f"<u{entry_bits // 8}").tobytes())
 
 
 MONO_16 = partial(_mono, dtype="u2", stored_bits=16, factor=257)
@@ -136,6 +139,7 @@ PIXELS: dict[str, Callable[[Dataset], None]] = {
     "8 of 16 bits": partial(_mono, dtype="u2"),
     "palette": _palette,
     "palette of 16 bits": partial(_palette, dtype="u2"),
+    "palette of bytes": partial(_palette, entry_bits=8),
 }
 
 
@@ -236,7 +240,7 @@ for _kind in PIXELS:
         continue
     LOSSLESS[f"RLE, {_kind}"] = partial(_rle, kind=_kind)
     for _name, _syntax in _GDCM.items():
-        if not (_kind == "palette" and "near" in _name):  # indices must not change
+        if not (_kind.startswith("palette") and "near" in _name):  # indices must not change
             LOSSLESS[f"{_name}, {_kind}"] = partial(_gdcm, kind=_kind, transfer_syntax=_syntax)
 # pydicom writes only the lower of the two bytes
 LOSSLESS["RLE, 8 of 16 bits"] = partial(_gdcm, kind="8 of 16 bits", transfer_syntax=_TS.RLELossless)

@@ -6,11 +6,10 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from pydicom.pixels.processing import apply_color_lut
 
 from app.pipeline.errors import CorruptPixelData, UnsupportedTransferSyntax
 from app.pipeline.header import Header
-from app.pipeline.palette import with_plain_palette
+from app.pipeline.palette import read_palette
 
 ToGrey = Callable[[NDArray[Any]], NDArray[np.uint8]]
 
@@ -161,7 +160,8 @@ def _table(header: Header, pixel_format: PixelFormat) -> NDArray[np.uint8] | Non
         (1 << f.bits_stored) - 1
     )
     if f.photometric == "PALETTE COLOR":
-        return _palette(header, stored)
+        beyond = stored >> (f.bits_stored - 1) << f.bits_stored  # of two's complement
+        return _palette(header, stored - beyond if f.signed else stored, signed=f.signed)
     if f.signed:
         stored ^= 1 << (f.bits_stored - 1)  # two's complement to offset binary
     white = (1 << f.bits_stored) - 1
@@ -174,12 +174,11 @@ def _table(header: Header, pixel_format: PixelFormat) -> NDArray[np.uint8] | Non
     return np.round(stored * (255 / white)).astype(np.uint8)
 
 
-def _palette(header: Header, stored: NDArray[Any]) -> NDArray[np.uint8]:
+def _palette(header: Header, values: NDArray[Any], *, signed: bool) -> NDArray[np.uint8]:
     try:
-        palette = with_plain_palette(header)
-        colours = apply_color_lut(stored.astype(np.uint16)[:, None], palette)
+        colours = read_palette(header, signed=signed).colours(values)
         if colours.max() > 255:  # some writers fill only the lower half of sixteen bits
             colours = colours >> 8
-        return luma(colours.astype(np.uint8))[:, 0]
-    except Exception as error:  # whatever a damaged palette makes pydicom raise or give
+        return luma(colours.astype(np.uint8))
+    except Exception as error:  # whatever a damaged palette makes it raise
         raise CorruptPixelData("The image's colour palette is missing or damaged.") from error

@@ -1,12 +1,10 @@
-"""Palettes as they are stored: as segments (DICOM PS3.3 C.7.9.2), numbers, or in big-endian."""
+"""Palettes (DICOM PS3.3 C.7.6.3.1.5 and C.7.6.3.1.6), also as segments (C.7.9.2) or numbers."""
 
 from collections.abc import Iterator
-from copy import copy
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from pydicom.dataelem import DataElement
-from pydicom.dataset import Dataset
 from pydicom.uid import ExplicitVRBigEndian
 
 from app.pipeline.header import Header
@@ -15,41 +13,84 @@ _COLOURS = ("Red", "Green", "Blue")
 _DISCRETE, _LINEAR, _INDIRECT = 0, 1, 2
 
 
-def with_plain_palette(header: Header) -> Dataset:
-    """Give the attributes of a header with a palette that says every entry, in little-endian.
+@dataclass(frozen=True)
+class Palette:
+    """Colours by index.
+
+    Attributes
+    ----------
+    first : int
+        Value of a pixel that stands for the first entry; so does whatever is below it.
+    entries : ndarray of int, shape (entries, 3)
+        Red, green and blue, as they are stored; the last stands for whatever is above it.
+    """
+
+    first: int
+    entries: NDArray[np.int64]
+
+    def colours(self, values: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Look up pixels, shape (n,) to (n, 3)."""
+        return self.entries[np.clip(values - self.first, 0, len(self.entries) - 1)]
+
+
+def read_palette(header: Header, *, signed: bool) -> Palette:
+    """Read the palette of a header.
+
+    Parameters
+    ----------
+    header : Header
+    signed : bool
+        Whether pixels, and so the value that the first entry stands for, are.
 
     Raises
     ------
     ValueError
-        If the segments do not give as many entries as the palette is said to have.
-    TypeError
-        If the palette is missing.
+        If the tables are not as long as they are said to be, or said to be of different kinds.
     """
-    data_set = copy(header.data_set)
-    is_segmented = "SegmentedRedPaletteColorLookupTableData" in header.data_set
-    for colour in _COLOURS:
-        name = f"{colour}PaletteColorLookupTable"
-        entries, _, bits = header.value(f"{name}Descriptor")
-        stored = _little_endian(header, f"Segmented{name}Data" if is_segmented else f"{name}Data")
-        if is_segmented:
-            if bits not in (8, 16):
-                raise ValueError("a palette of other bits")
-            kind = np.dtype(f"<u{bits // 8}")
-            values = np.frombuffer(stored, kind, count=len(stored) // kind.itemsize)
-            plain = expand(values.astype(np.int64), entries or 2**16, kind.itemsize)
-            stored = plain.astype(kind).tobytes()
-        data_set[f"{name}Data"] = DataElement(f"{name}Data", "OW", stored)
-    return data_set
+    said = [_descriptor(header, colour, signed=signed) for colour in _COLOURS]
+    if len(set(said)) > 1:
+        raise ValueError("the colours of a palette that differ in kind")
+    entries, first, bits = said[0]
+    tables = [_table(header, colour, entries, bits) for colour in _COLOURS]
+    return Palette(first, np.stack(tables, axis=-1))
 
 
-def _little_endian(header: Header, keyword: str) -> bytes:
-    """Give an attribute that is stored in words, or as the list of numbers that it once was."""
-    stored = header.value(keyword)
-    if not isinstance(stored, bytes):
-        return np.array(stored).astype("<u2").tobytes()
-    if header.transfer_syntax_uid == ExplicitVRBigEndian:  # entries of one byte are swapped, too
-        return np.frombuffer(stored, ">u2", count=len(stored) // 2).astype("<u2").tobytes()
-    return stored
+def _descriptor(header: Header, colour: str, *, signed: bool) -> tuple[int, int, int]:
+    entries, first, bits = map(int, header.value(f"{colour}PaletteColorLookupTableDescriptor"))
+    first &= 0xFFFF  # some writers take the other of the two representations
+    return entries & 0xFFFF or 2**16, first - (first >> 15 << 16) * signed, bits
+
+
+def _table(header: Header, colour: str, entries: int, bits: int) -> NDArray[np.int64]:
+    name = f"{colour}PaletteColorLookupTableData"
+    if f"Segmented{name}" in header.data_set:
+        if bits not in (8, 16):
+            raise ValueError("a palette of other bits")
+        segments = _numbers(_stored(header, f"Segmented{name}"), bits // 8)
+        return expand(segments, entries, bits // 8)
+    stored = _stored(header, name)
+    # The length counts: some writers say 16 and store 8, and some the other way round.
+    if len(stored) == 2 * entries:
+        return _numbers(stored, 2)
+    if len(stored) == entries + entries % 2:
+        return _numbers(stored, 1)[:entries]
+    raise ValueError("a palette of another length than it is said to have")
+
+
+def _stored(header: Header, keyword: str) -> bytes:
+    """Give a table's bytes in the order of little-endian; it is words wherever it is not OB."""
+    element = header.data_set[keyword]
+    value = element.value
+    if not isinstance(value, bytes):  # the numbers that it once was stored as
+        return np.atleast_1d(np.asarray(value, dtype=np.int64)).astype("<u2").tobytes()
+    value += bytes(len(value) % 2)
+    if header.transfer_syntax_uid == ExplicitVRBigEndian and element.VR != "OB":
+        return np.frombuffer(value, np.uint16).byteswap().tobytes()
+    return value
+
+
+def _numbers(stored: bytes, entry_bytes: int) -> NDArray[np.int64]:
+    return np.frombuffer(stored, f"<u{entry_bytes}").astype(np.int64)
 
 
 def expand(stored: NDArray[np.int64], entries: int, entry_bytes: int) -> NDArray[np.int64]:

@@ -486,6 +486,35 @@ def as_big_endian(path: Path) -> None:
     pydicom.dcmwrite(path, data_set, enforce_file_format=True)
 
 
+@pytest.mark.parametrize(("first", "signed"), [(0, 0), (20_000, 0), (-128, 1), (-20_000, 1)])
+@pytest.mark.parametrize(("entries", "bits"), [(256, 16), (256, 8), (201, 16), (201, 8)])
+def test_a_palette_begins_and_ends_anywhere(
+    tmp_path: Path, entries: int, bits: int, first: int, signed: int
+) -> None:
+    truth: list[NDArray[Any]] = []
+    palette = np.random.default_rng(4).permutation(256)[:entries]
+
+    def edit(data_set: Dataset) -> None:
+        indices = np.random.default_rng(5).integers(-9, entries + 9, screen_shape(data_set))
+        truth.append(palette[np.clip(cut(indices), 0, entries - 1)])
+        indices = np.maximum(indices + first, -(2**15) * signed)
+        set_pixels(
+            data_set,
+            indices.astype("<i2"),
+            SamplesPerPixel=1,
+            PhotometricInterpretation="PALETTE COLOR",
+            PixelRepresentation=signed,
+        )
+        stored = (palette * (257 if bits == 16 else 1)).astype(f"<u{bits // 8}").tobytes()
+        stored += bytes(len(stored) % 2)  # padded, as every attribute is
+        for colour in ("Red", "Green", "Blue"):
+            name = f"{colour}PaletteColorLookupTable"
+            data_set.add_new(f"{name}Descriptor", "SS" if signed else "US", [entries, first, bits])
+            setattr(data_set, f"{name}Data", stored)
+
+    np.testing.assert_array_equal(read(write(tmp_path, edit=edit)), truth[0])
+
+
 @pytest.mark.parametrize(("order", "bits"), [("<", 8), ("<", 16), (">", 16)])
 def test_a_palette_of_segments_is_looked_up(tmp_path: Path, order: str, bits: int) -> None:
     truth: list[NDArray[Any]] = []
@@ -559,6 +588,18 @@ def test_a_palette_that_gives_too_few_colours_is_corrupt(tmp_path: Path) -> None
     def edit(data_set: Dataset) -> None:
         for colour, name in say_palette(data_set):
             setattr(data_set, f"{name}Data", b"" if colour == "Blue" else bytes(512))
+
+    path = write(tmp_path, edit=edit)
+    with pytest.raises(CorruptPixelData):
+        open_recording(path)
+
+
+def test_a_palette_whose_colours_differ_in_kind_is_corrupt(tmp_path: Path) -> None:
+    def edit(data_set: Dataset) -> None:
+        for colour, name in say_palette(data_set):
+            setattr(data_set, f"{name}Data", bytes(512))
+            if colour == "Blue":
+                data_set[f"{name}Descriptor"].value = [256, 1, 16]
 
     path = write(tmp_path, edit=edit)
     with pytest.raises(CorruptPixelData):
