@@ -62,9 +62,12 @@ class NativeScreens:
         full = pixels_per_frame * f.samples * f.bytes_per_sample
         # 4:2:2 stores two lumas, then the chromas that they share; some files say so of 4:4:4. What
         # is longer by a screen's lumas is more than padded: it may be further screens of 4:2:2.
+        # Where columns are odd, the last of a row shares its chromas with one that is not shown.
         is_full = full * f.frames <= pixels.length < full * f.frames + pixels_per_frame
         self._halved = f.photometric == "YBR_FULL_422" and not (is_full and f.bits_allocated == 8)
-        self._frame_bytes = pixels_per_frame * 2 * f.bytes_per_sample if self._halved else full
+        self._halved_row = 4 * ((f.columns + 1) // 2)
+        halved = f.rows * self._halved_row * f.bytes_per_sample
+        self._frame_bytes = halved if self._halved else full
         self._type = np.dtype(np.uint8 if f.bits_allocated == 8 else ">u2" if big_endian else "<u2")
         # Eight-bit samples in words of two bytes come in swapped pairs where words are big-endian.
         self._swapped = big_endian and pixels.is_words and f.bits_allocated == 8
@@ -91,8 +94,8 @@ class NativeScreens:
     def _region(self, source: _Readable, start: int, region: Region) -> NDArray[Any]:
         f = self.format
         if self._halved:
-            values = self._rows(source, start, region, 2 * f.columns)
-            quads = values[:, : 4 * (f.columns // 2)].reshape(len(values), -1, 4)
+            values = self._rows(source, start, region, self._halved_row)
+            quads = values.reshape(len(values), -1, 4)
             return quads[:, :, :2].reshape(len(values), -1)[:, region.x0 : region.x1]
         if not f.planar:
             values = self._rows(source, start, region, f.columns * f.samples)

@@ -8,7 +8,7 @@ import pytest
 
 from app.pipeline.dicom import open_recording
 from app.pipeline.stitch import stitch
-from models.simulation.scanner import write_screens
+from models.simulation.scanner import Layout, write_screens
 from tests.strips import make_strip
 from tests.wrappings import LOSSLESS, LOSSY
 
@@ -38,6 +38,18 @@ def test_without_a_loss_the_strip_is_identical(plain: Path, tmp_path: Path, name
     np.testing.assert_array_equal(strip.pixels, STRIP)
     assert strip.starts == STARTS
     assert strip.warnings == ()
+
+
+@pytest.mark.parametrize("name", [name for name in LOSSLESS if "YBR_FULL_422" in name])
+def test_a_screen_of_odd_columns_holds_half_a_pair(tmp_path: Path, name: str) -> None:
+    path = tmp_path / "recording.dcm"
+    write_screens(
+        STRIP, path, seconds_per_column=1 / 1200, mm_per_row=0.02, width=WIDTH, starts=STARTS,
+        layout=Layout(right=29),
+    )  # fmt: skip
+    LOSSLESS[name](path)
+
+    np.testing.assert_array_equal(stitch(open_recording(path)).pixels, STRIP)
 
 
 @pytest.mark.parametrize("name", LOSSY)
