@@ -28,6 +28,7 @@ NATIVE = frozenset(
         ExplicitVRBigEndian,
     )
 )
+_CUT_OFF = "The file was cut off within its image data. Export it again."
 
 
 class _Readable(Protocol):
@@ -86,10 +87,14 @@ class NativeScreens:
         """Yield the region of every screen, as it is stored."""
         source: _Readable = file
         if self.deflated_at is not None:
-            source = _Inflated(file, self.deflated_at)
+            source = Inflated(file, self.deflated_at)
         for frame in range(self.format.frames):
             start = self.pixels.offset + frame * self._frame_bytes
             yield self._region(source, start, region), to_grey
+        if self.deflated_at is not None:  # else the size of the file has told
+            end = self.pixels.offset + self.total_bytes
+            if source.seek(end) < end:
+                raise CorruptPixelData(_CUT_OFF)
 
     def _region(self, source: _Readable, start: int, region: Region) -> NDArray[Any]:
         f = self.format
@@ -117,14 +122,14 @@ class NativeScreens:
         source.seek(offset - odd)
         data = source.read(length + odd + (length + odd) % 2 * self._swapped)
         if len(data) < length + odd:
-            raise CorruptPixelData("The file was cut off within its image data. Export it again.")
+            raise CorruptPixelData(_CUT_OFF)
         if self._swapped:
             data = np.frombuffer(data, np.uint16).byteswap().tobytes()
         values = np.frombuffer(data, self._type, offset=odd, count=length // self._type.itemsize)
         return values.reshape(-1, samples_per_row)
 
 
-class _Inflated:
+class Inflated:
     """A deflated data set read forwards, holding no more than what is asked for."""
 
     def __init__(self, file: BinaryIO, start: int) -> None:
@@ -143,9 +148,9 @@ class _Inflated:
         parts = []
         while size > 0 and not self._inflate.eof:
             pending = self._inflate.unconsumed_tail or self._file.read(1 << 16)
-            if not pending:
+            part = self._inflate.decompress(pending, size)  # which may have held some back
+            if not (pending or part):
                 break
-            part = self._inflate.decompress(pending, size)
             parts.append(part)
             size -= len(part)
             self._at += len(part)

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import tracemalloc
 import zipfile
+import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -40,6 +41,7 @@ from app.pipeline.errors import (
     TooLarge,
     UnsupportedTransferSyntax,
 )
+from app.pipeline.frames import Inflated
 from app.pipeline.limits import Limits
 from models.simulation.scanner import Encoding, Layout, write_screens
 from tests.strips import make_strip
@@ -844,6 +846,33 @@ def test_a_deflated_file_cut_off_is_corrupt(tmp_path: Path) -> None:
     recording = open_recording(path)
     with pytest.raises(CorruptPixelData):
         list(recording.screens())
+
+
+@pytest.mark.parametrize("screens_of_zeros", [False, True])
+def test_a_deflated_file_that_lacks_what_is_not_measured_is_corrupt(
+    tmp_path: Path, screens_of_zeros: bool
+) -> None:
+    def edit(data_set: Dataset) -> None:
+        data_set.file_meta.TransferSyntaxUID = DeflatedExplicitVRLittleEndian
+        if screens_of_zeros:
+            data_set.PixelData = bytes(len(data_set.PixelData))
+
+    path = write(tmp_path, edit=edit)
+    list(open_recording(path).screens())
+    path.write_bytes(path.read_bytes()[:-9])  # of the rows below the M-mode
+    screens = open_recording(path).screens()
+    with pytest.raises(CorruptPixelData):
+        list(screens)
+
+
+def test_what_a_deflated_file_ends_with_is_inflated_in_parts() -> None:
+    deflate = zlib.compressobj(level=1, wbits=-zlib.MAX_WBITS)
+    deflated = deflate.compress(bytes(5000)) + deflate.flush()
+
+    for first in range(4000, 5000):  # among them such that all is read and not all given
+        inflated = Inflated(io.BytesIO(deflated), 0)
+        assert len(inflated.read(first)) == first
+        assert len(inflated.read(5000)) == 5000 - first
 
 
 @pytest.mark.parametrize(
