@@ -1,7 +1,10 @@
 """uvicorn's reading of HTTP, with limits on what comes before a request is one."""
 
 import asyncio
+import resource
 import secrets
+import sys
+from http import HTTPStatus
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
@@ -19,6 +22,16 @@ READ_TIME_LIMIT_S = 60.0
 """How long a client may take to read on (some 50 kB) before its answer is cut off."""
 
 
+def _most_connections() -> int:
+    """Leave a quarter of what the process may open to its own files."""
+    files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return sys.maxsize if files == resource.RLIM_INFINITY else files * 3 // 4
+
+
+MOST_CONNECTIONS = _most_connections()
+"""Connections that are open at the same time, whether or not they ask for anything."""
+
+
 class Protocol(HttpToolsProtocol):
     """Refuses what is not HTTP as everything else is refused, and waits for nobody for ever."""
 
@@ -27,7 +40,11 @@ class Protocol(HttpToolsProtocol):
         self._other_bytes = 0
         self._due: asyncio.TimerHandle | None = None
         self._stuck: asyncio.TimerHandle | None = None
-        self._expect_head()
+        if len(self.connections) > MOST_CONNECTIONS:
+            detail = "Too many connections are open; try again in a moment."
+            self._refuse(Problem("not_ready", detail, {"Retry-After": "5"}))
+        else:
+            self._expect_head()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._stop_waiting()
@@ -68,17 +85,23 @@ class Protocol(HttpToolsProtocol):
         super().on_message_complete()
 
     def send_400_response(self, msg: str) -> None:  # noqa: ARG002 - it says less than ours
+        self._refuse(Problem("malformed_request", "What was sent is not an HTTP request."))
+
+    def _refuse(self, problem: Problem) -> None:
+        """Answer without a request, and close."""
         id = secrets.token_hex(8)
         token = request_id.set(id)
-        refusal = answer(Problem("malformed_request", "What was sent is not an HTTP request."))
+        refusal = answer(problem)
         request_id.reset(token)
+        status = HTTPStatus(refusal.status_code)
         ours = [
             (b"x-request-id", id.encode()),
             (b"connection", b"close"),
-            *security_headers("", 400),
+            *security_headers("", status),
         ]
         headers = [*refusal.raw_headers, *ours]
-        lines = [b"HTTP/1.1 400 Bad Request", *(b": ".join(header) for header in headers)]
+        first = f"HTTP/1.1 {status} {status.phrase}".encode()
+        lines = [first, *(b": ".join(header) for header in headers)]
         self.transport.write(b"\r\n".join(lines) + b"\r\n\r\n" + refusal.body)
         self.transport.close()
 

@@ -33,16 +33,42 @@ Connection = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
 
 @asynccontextmanager
-async def connected(app: Any = answer_ok) -> AsyncIterator[Connection]:
+async def serving(app: Any = answer_ok) -> AsyncIterator[tuple[str, int]]:
     config = Config(app, lifespan="off", log_config=None)
     config.load()
+    state = ServerState()
     server = await asyncio.get_running_loop().create_server(
-        lambda: protocol.Protocol(config, ServerState(), {}), "127.0.0.1", 0
+        lambda: protocol.Protocol(config, state, {}), "127.0.0.1", 0
     )
     async with server:
-        reader, writer = await asyncio.open_connection(*server.sockets[0].getsockname())
+        yield server.sockets[0].getsockname()
+
+
+@asynccontextmanager
+async def connected(app: Any = answer_ok) -> AsyncIterator[Connection]:
+    async with serving(app) as address:
+        reader, writer = await asyncio.open_connection(*address)
         yield reader, writer
         writer.close()
+
+
+async def test_one_connection_too_many_is_told_so(monkeypatch) -> None:
+    monkeypatch.setattr(protocol, "MOST_CONNECTIONS", 2)
+    async with serving() as address:
+        writers = [(await asyncio.open_connection(*address))[1] for _ in range(2)]
+        reader, writer = await asyncio.open_connection(*address)
+        head, _, body = (await reader.read()).partition(b"\r\n\r\n")
+        assert head.startswith(b"HTTP/1.1 503 Service Unavailable\r\n")
+        assert b"retry-after: 5" in head
+        assert json.loads(body)["code"] == "not_ready"
+
+        writers.pop().close()
+        await asyncio.sleep(0)
+        reader, again = await asyncio.open_connection(*address)
+        again.write(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert b"200 OK" in await reader.readuntil(b"ok")
+        for open_writer in (*writers, writer, again):
+            open_writer.close()
 
 
 @pytest.mark.parametrize("start", [b"", b"GET / HTT", b"GET / HTTP/1.1\r\nHost: x\r\nA: "])
