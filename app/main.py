@@ -49,7 +49,8 @@ from app.storage.serial import LAYOUT
 from app.storage.studies import StudyRecords
 
 TIDY_EVERY_S = 30.0
-"""How often the data folder's size, and what was lost to the queue, are looked at."""
+"""How often the data folder's size, and what was lost to the queue, are looked at, and SQLite's log
+is emptied of what has been removed."""
 
 ORPHANS_STAY_S = 3600.0
 """How long an analysis may wait for its study to refer to it; that takes a moment, not an hour."""
@@ -152,6 +153,7 @@ def create_app(
             expiring(intake.expire, settings.results_expire_after_h),
             shrinking(intake.shrink, settings.results_max_bytes, TIDY_EVERY_S),
             repeating(sweep, every_s),
+            repeating(records.empty_log, TIDY_EVERY_S),
             repeating(partial(study_jobs.tidy, ORPHANS_STAY_S), ORPHANS_STAY_S / 6),
         ):
             yield

@@ -11,6 +11,7 @@ from app.storage.errors import StorageFullError
 # No room for the database or its log, or for the memory that its readers share.
 _SQLITE_FULL = (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_SHMSIZE)
 _POSTGRESQL_FULL = "53100"
+_BUSY_TIMEOUT_MS = 30_000
 
 
 def open_engine(url: str, *, at_once: bool = True) -> Engine:
@@ -29,6 +30,22 @@ def open_engine(url: str, *, at_once: bool = True) -> Engine:
         event.listen(engine, "connect", partial(_prepare_sqlite, at_once))
     event.listen(engine, "handle_error", _notice_full_disk)
     return engine
+
+
+def empty_log(engine: Engine) -> None:
+    """Have SQLite take what is in its log over into the database, and leave nothing in the log.
+
+    Until then, what has been removed from the database is still to be read there. Where somebody
+    reads or writes at this moment, some of it or all stays.
+    """
+    if engine.dialect.name != "sqlite":
+        return
+    with engine.connect() as connection:
+        connection.exec_driver_sql("PRAGMA busy_timeout=0")  # else writers would wait along
+        try:
+            connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
+        finally:
+            connection.exec_driver_sql(f"PRAGMA busy_timeout={_BUSY_TIMEOUT_MS}")
 
 
 def _options(url: URL) -> dict[str, Any]:
@@ -63,6 +80,6 @@ def _prepare_sqlite(at_once: bool, connection: Any, _: Any) -> None:
     cursor = connection.cursor()
     cursor.execute("PRAGMA journal_mode=WAL")  # readers do not wait for the writer
     cursor.execute(f"PRAGMA synchronous={'FULL' if at_once else 'NORMAL'}")
-    cursor.execute("PRAGMA busy_timeout=30000")
+    cursor.execute(f"PRAGMA busy_timeout={_BUSY_TIMEOUT_MS}")
     cursor.execute("PRAGMA secure_delete=ON")  # the name of a file goes with its record
     cursor.close()

@@ -27,7 +27,7 @@ from sqlalchemy import (
 from sqlalchemy.engine import RowMapping
 from sqlalchemy.exc import IntegrityError
 
-from app.storage.engine import open_engine
+from app.storage.engine import empty_log, open_engine
 from app.storage.errors import KeyReusedError
 from app.storage.schema import (
     REUSABLE,
@@ -431,6 +431,10 @@ class Records:
             if removed:
                 connection.execute(keys)
         return removed
+
+    def empty_log(self) -> None:
+        """Leave nothing of what was removed in the log that SQLite keeps beside its database."""
+        empty_log(self._engine)
 
     def check_writable(self) -> None:
         """Raise ``sqlalchemy.exc.SQLAlchemyError`` where nothing can be written."""

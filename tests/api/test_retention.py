@@ -161,3 +161,16 @@ async def test_it_shrinks_by_itself_while_the_service_runs(serve: Serve, monkeyp
         id = (await post_raw(client, headers=ASYNC)).json()["id"]
         while (await client.get(f"/v1/analyses/{id}")).status_code != 404:
             await anyio.sleep(0.01)
+
+
+async def test_a_removed_name_goes_from_the_log_of_the_database(
+    serve: Serve, settings, monkeypatch
+) -> None:
+    monkeypatch.setattr("app.main.TIDY_EVERY_S", 0.01)
+    async with serve() as client:
+        shown = (await post_raw(client, file_name="removed.dcm")).json()
+        assert (await client.delete(shown["links"]["self"])).status_code == 204
+        while any(
+            b"removed.dcm" in path.read_bytes() for path in settings.data_dir.glob("*.sqlite*")
+        ):
+            await anyio.sleep(0.01)

@@ -40,6 +40,28 @@ def test_a_record_comes_back_after_a_restart(open_records: Callable[[], Records]
     assert made.created_at.utcoffset() is not None
 
 
+def test_nothing_of_what_was_removed_stays_in_the_log(tmp_path: Path) -> None:
+    path = tmp_path / "records.sqlite"
+    with contextlib.closing(Records.in_file(path)) as records:
+        records.add("a", request())
+        records.add("b", replace(request("g"), file_name="removed.dcm"))
+        records.cancel("b")
+        assert records.remove("b")
+        log = path.with_name("records.sqlite-wal")
+        assert b"removed.dcm" in log.read_bytes()
+        with records.engine.connect() as reader:
+            reader.exec_driver_sql("BEGIN")
+            reader.exec_driver_sql("SELECT * FROM analyses").all()
+            records.add("c", request("h"))
+            records.empty_log()  # it does not wait for the reader
+        records.empty_log()
+        assert log.read_bytes() == b""
+        assert b"removed.dcm" not in path.read_bytes()
+        assert [record.id for record in records.page(10)] == ["c", "a"]
+        with records.engine.connect() as connection:
+            assert connection.exec_driver_sql("PRAGMA busy_timeout").scalar_one() > 0
+
+
 def test_what_a_caller_was_told_survives_a_power_cut(tmp_path: Path) -> None:
     with contextlib.closing(Records.in_file(tmp_path / "records.sqlite")) as records:
         with records.engine.connect() as connection:
