@@ -1,6 +1,7 @@
 """Whether every tile of a JPEG 2000 image (ITU-T T.800 annex A) is there, found without decoding.
 
-Decoders leave a tile dark that is missing, and say no word of it.
+Decoders leave a tile dark that is missing, and take zeros for code that adds nothing; they say no
+word of either.
 """
 
 import struct
@@ -12,6 +13,16 @@ _END_OF_CODE = b"\xff\xd9"
 _PART_HEAD = struct.Struct(">HHIBB")  # length of the segment, tile, length, part of the tile, parts
 _LEAST_PART_BYTES = 2 + _PART_HEAD.size
 _MOST_TILES = 65_535  # that a tile-part can be numbered for
+_SIZE = 0xFF51
+_SIZE_HEAD = struct.Struct(">8IH")  # right, bottom, left, top, four numbers of tiles, components
+_CODING_STYLE = 0xFF52
+# Length, style, order, layers, transform, levels, width and height of a code-block.
+_CODING_STYLE_HEAD = struct.Struct(">HBBHBBBB")
+_OWN_PRECINCTS = 0x01
+_PRECINCT = 2**15  # where they are not said: one covers that much
+_PACKETS_CHANGED_BY = frozenset({0xFF53, 0xFF5F, 0xFF60, 0xFF61})  # coding elsewhere, order, heads
+_START_OF_DATA = 0xFF93
+_LONE_ZEROS = 64  # more than code itself has one after the other
 
 
 def end_of_tiles(encoded: bytes, header: int) -> int:
@@ -31,14 +42,15 @@ def end_of_tiles(encoded: bytes, header: int) -> int:
     Raises
     ------
     ValueError
-        If a tile or a part of it is missing, is cut off or comes out of order.
+        If a tile or a part of it is missing, is cut off, comes out of order or is blanked out.
     struct.error
         If the code ends within a header.
     """
     tiles = _count_tiles(encoded, header)
     if tiles * _LEAST_PART_BYTES > len(encoded):  # nothing is set up for what cannot be there
         raise ValueError("more tiles than there is code for")
-    at = _end_of_header(encoded, header)
+    segments, at = _follow_header(encoded, header)
+    most_zeros = _most_zeros(encoded, segments)
     found: Counter[int] = Counter()
     promised: dict[int, int] = {}
     while _marker(encoded, at) == _TILE_PART:
@@ -47,13 +59,17 @@ def end_of_tiles(encoded: bytes, header: int) -> int:
             raise ValueError("a tile-part that is not the next one")
         found[tile] += 1
         promised[tile] = max(parts, promised.get(tile, 0))  # 0 where it is left open
-        if not length:  # up to the end: the last one
+        is_last = not length
+        if is_last:  # up to the end
             end = encoded.find(_END_OF_CODE, at + _LEAST_PART_BYTES)
-            at = len(encoded) if end < 0 else end
-            break
+            length = (len(encoded) if end < 0 else end) - at
         if length < _LEAST_PART_BYTES or at + length > len(encoded):
             raise ValueError("a tile-part that is cut off")
+        if most_zeros is not None and _is_blanked(encoded, at, at + length, most_zeros):
+            raise ValueError("a tile-part whose end is blanked out")
         at += length
+        if is_last:
+            break
     if len(found) < tiles or any(found[tile] < parts for tile, parts in promised.items()):
         raise ValueError("tiles or parts of them are missing")
     return at
@@ -77,13 +93,51 @@ def _count_tiles(encoded: bytes, header: int) -> int:
     return across * down
 
 
-def _end_of_header(encoded: bytes, at: int) -> int:
-    while _marker(encoded, at) != _TILE_PART:
+def _follow_header(encoded: bytes, at: int) -> tuple[dict[int, int], int]:
+    """Find where the segments of the header stand, by their markers, and where it ends."""
+    segments: dict[int, int] = {}
+    while (marker := _marker(encoded, at)) != _TILE_PART:
         (length,) = struct.unpack_from(">H", encoded, at + 2)
         if encoded[at] != _MARKER or length < 2:  # its own two bytes count
             raise ValueError("a header that is no row of segments")
+        segments[marker] = at + 2
         at += 2 + length
-    return at
+    return segments, at
+
+
+def _most_zeros(encoded: bytes, segments: dict[int, int]) -> int | None:
+    """Count the zeros that the code of a tile may end in; None where the header leaves that open.
+
+    Of a tile there is one packet of every layer, resolution and component (B.12), where precincts
+    do not cut it further. An empty packet is a byte of zeros, and one to which a code-block adds
+    nothing has a bit of zero for it (B.10).
+    """
+    if _CODING_STYLE not in segments or _PACKETS_CHANGED_BY & segments.keys():
+        return None
+    coding = _CODING_STYLE_HEAD.unpack_from(encoded, segments[_CODING_STYLE])
+    _, style, _, layers, _, levels, block_width, block_height = coding
+    right, bottom, left, top, *_, components = _SIZE_HEAD.unpack_from(encoded, segments[_SIZE] + 4)
+    if style & _OWN_PRECINCTS or max(right, bottom) > _PRECINCT:
+        return None
+    area = (right - left) * (bottom - top)
+    # Blocks at the edges of the bands are smaller; the exponents are stored less 2.
+    blocks = 2 * (area >> (block_width + block_height + 4)) + 16 * (levels + 1)
+    return int(_LONE_ZEROS + layers * components * (levels + 1 + blocks // 8))
+
+
+def _is_blanked(encoded: bytes, start: int, end: int, most_zeros: int) -> bool:
+    """Whether a tile-part ends in more zeros than that, and does not change how it is coded."""
+    zeros = end - start - len(encoded[start:end].rstrip(b"\0"))
+    if zeros <= most_zeros:
+        return False
+    at = start + _LEAST_PART_BYTES
+    while (marker := _marker(encoded, at)) != _START_OF_DATA:
+        if encoded[at : at + 1] != bytes([_MARKER]) or at >= end:
+            return True  # it is blank from its header on
+        if marker == _CODING_STYLE or marker in _PACKETS_CHANGED_BY:
+            return False
+        at += 2 + struct.unpack_from(">H", encoded, at + 2)[0]
+    return True
 
 
 def _marker(encoded: bytes, at: int) -> int:

@@ -215,6 +215,47 @@ def test_a_tile_part_that_is_cut_off_is_refused(code: bytes, read: Read) -> None
             read(put_together(head, parts, b"")[:-5] + end)
 
 
+@pytest.mark.parametrize("share", [0.02, 0.1, 0.5, 0.9])
+@pytest.mark.parametrize("ends", [EOC, b"", bytes(2)])
+def test_a_screen_that_ends_in_nothing_but_zeros_is_refused(
+    image: NDArray[np.uint8], read: Read, ends: bytes, share: float
+) -> None:
+    noisy = image + np.random.default_rng(2).integers(0, 9, image.shape, np.uint8)
+    code = encoded(noisy, tile_size=(image.shape[1], image.shape[0]), plt=False)
+    blank = int(share * len(code))
+    with pytest.raises(CorruptPixelData):
+        read(code[: -2 - blank] + bytes(blank) + ends)
+
+
+@pytest.mark.parametrize("mode", ["L", "RGB"])
+@pytest.mark.parametrize("layers", [[0], [200, 100, 50, 20, 10, 5, 2]])
+@pytest.mark.parametrize("blocks", [(4, 4), (64, 64)])
+@pytest.mark.parametrize("drawn", ["nothing", "a dot", "the left", "the top"])
+def test_a_picture_of_hardly_anything_is_whole(
+    drawn: str, blocks: tuple[int, int], layers: list[int], mode: str
+) -> None:
+    picture = np.zeros((300, 700), np.uint8)
+    noise = np.random.default_rng(3).integers(1, 255, picture.shape, np.uint8)
+    where = {
+        "nothing": np.s_[:0],
+        "a dot": (3, 5),
+        "the left": np.s_[:, :350],
+        "the top": np.s_[:40],
+    }
+    picture[where[drawn]] = noise[where[drawn]]
+    out = io.BytesIO()
+    Image.fromarray(picture).convert(mode).save(
+        out,
+        "JPEG2000",
+        codeblock_size=blocks,
+        quality_mode="rates",
+        quality_layers=layers,
+        irreversible=len(layers) > 1,
+        no_jp2=True,
+    )
+    assert read_codestream(out.getvalue()).columns == 700
+
+
 def sized(code: bytes, **changes: int) -> bytes:
     """Change what the size of the image says."""
     names = ("right", "bottom", "left", "top", "width", "height", "first_left", "first_top")
