@@ -10,6 +10,8 @@ from app.pipeline.errors import NoCalibration, NoMModeRegion
 from app.pipeline.results import Region, Warning
 
 _M_MODE = 2  # Region Spatial Format
+# Region Data Type: traces of Doppler, ECG, pulse, sound, areas and others, grey and colour bars.
+_TRACES_AND_BARS = frozenset({*range(5, 15), 16, 17, 18})
 _SECONDS, _CENTIMETRES = 4, 3  # Physical Units X and Y Direction
 _MIN_ROWS = 16
 # Far outside of what any scanner records; such values are damage, not calibration.
@@ -38,7 +40,7 @@ def find_m_mode_region(
     Returns
     -------
     Region
-        The largest calibrated one.
+        The largest calibrated one, of those that are high enough.
     tuple of Warning
         ``several_m_mode_regions`` if there was a choice.
 
@@ -50,7 +52,7 @@ def find_m_mode_region(
         If none of them says in seconds and centimetres how large a pixel is, or lies on the screen.
     """
     items = [(i, item) for i, item in enumerate(regions) if isinstance(item, Dataset)]
-    m_modes = [(i, item) for i, item in items if _integer(item, "RegionSpatialFormat") == _M_MODE]
+    m_modes = [(i, item) for i, item in items if _is_m_mode(item)]
     if not m_modes:
         raise NoMModeRegion(
             "No region of the image is marked as M-mode (Region Spatial Format 2). Export the "
@@ -65,9 +67,11 @@ def find_m_mode_region(
             refusal = refusal or error
     if not calibrated:
         raise refusal or NoCalibration("The M-mode region has no calibration.")
-    region = max(calibrated, key=lambda r: (r.x1 - r.x0) * (r.y1 - r.y0))
-    if region.y1 - region.y0 < _MIN_ROWS:
-        raise NoMModeRegion(f"The M-mode region is only {region.y1 - region.y0} rows high.")
+    highest = max(region.y1 - region.y0 for region in calibrated)
+    if highest < _MIN_ROWS:
+        raise NoMModeRegion(f"The M-mode region is only {highest} rows high.")
+    high = [region for region in calibrated if region.y1 - region.y0 >= _MIN_ROWS]
+    region = max(high, key=lambda r: (r.x1 - r.x0) * (r.y1 - r.y0))
     if len(m_modes) == 1:
         return region, ()
     return region, (
@@ -77,6 +81,12 @@ def find_m_mode_region(
             f"number {region.index + 1} in the file, was measured.",
         ),
     )
+
+
+def _is_m_mode(item: Dataset) -> bool:
+    """Whether a region is an M-mode, and no trace beside it that some scanners mark as one."""
+    data_type = _integer(item, "RegionDataType")
+    return _integer(item, "RegionSpatialFormat") == _M_MODE and data_type not in _TRACES_AND_BARS
 
 
 def _region(index: int, item: Dataset, rows: int, columns: int) -> Region:

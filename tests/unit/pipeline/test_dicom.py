@@ -203,6 +203,24 @@ def test_the_largest_calibrated_m_mode_region_is_chosen(tmp_path: Path) -> None:
     assert_screens(list(recording.screens()))
 
 
+@pytest.mark.parametrize("rows", [100, 15])
+def test_a_trace_or_a_low_band_in_front_is_not_measured(tmp_path: Path, rows: int) -> None:
+    def edit(data_set: Dataset) -> None:
+        first, _, third = data_set.SequenceOfUltrasoundRegions
+        for element in third:
+            setattr(first, element.keyword, element.value)
+        first.RegionLocationMinX0, first.RegionLocationMinY0 = 0, 0
+        first.RegionLocationMaxX1, first.RegionLocationMaxY1 = data_set.Columns, rows
+        if rows > 15:
+            first.RegionDataType = 10  # an ECG that is marked as an M-mode
+            first.RegionLocationMaxY1 = data_set.Rows
+
+    path = write(tmp_path, layout=Layout(m_mode_index=2), edit=edit)
+    recording = open_recording(path)
+    assert recording.region.index == 2
+    assert_screens(list(recording.screens()))
+
+
 def remove_regions(data_set: Dataset) -> None:
     del data_set.SequenceOfUltrasoundRegions
 
