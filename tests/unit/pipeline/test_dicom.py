@@ -204,7 +204,7 @@ def test_the_largest_calibrated_m_mode_region_is_chosen(tmp_path: Path) -> None:
 
 
 def in_front(data_set: Dataset) -> tuple[Dataset, Dataset]:
-    """Have the first region say what the third, the M-mode, does, but lie over all of the screen."""
+    """Have the first region say what the third, the M-mode, does, over all of the screen."""
     first, _, third = data_set.SequenceOfUltrasoundRegions
     for element in third:
         setattr(first, element.keyword, element.value)
