@@ -7,6 +7,7 @@ import re
 from dataclasses import dataclass
 from ipaddress import ip_address
 from typing import Annotated, Protocol, cast
+from urllib.parse import urlsplit
 
 from fastapi import Depends, Request
 from starlette.datastructures import Headers
@@ -169,12 +170,24 @@ def _refuse_other_sites(method: str, headers: Headers) -> None:
     """Keep a page of another site, open in a browser of this machine, from sending anything.
 
     Where keys are in use it has none to send; and what it asks for, the browser does not show it.
+    Over plain HTTP, but for the loopback, browsers say no more than the page's origin.
     """
-    if method not in ("GET", "HEAD") and headers.get("sec-fetch-site") in (
-        "cross-site",
-        "same-site",
-    ):
+    if method in ("GET", "HEAD"):
+        return
+    site, origin = headers.get("sec-fetch-site"), headers.get("origin")
+    if site is None and origin is not None:
+        here = _PORT.sub("", headers.get("host", "")).lower()
+        site = "same-origin" if _name_of(origin) == here.strip("[]") else "cross-site"
+    if site in ("cross-site", "same-site"):
         raise Problem("forbidden", "A page of another web site sent this request.")
+
+
+def _name_of(origin: str) -> str | None:
+    """Give the host that an origin names; None where it names none, or is no origin."""
+    try:
+        return urlsplit(origin).hostname
+    except ValueError:
+        return None
 
 
 def _refuse_other_names(host: str) -> None:

@@ -295,6 +295,26 @@ async def test_another_sites_page_sends_nothing_here(serve: Serve, site: str) ->
         assert (await post_form(client, GOOD + b"2")).status_code == 201
 
 
+@pytest.mark.parametrize(
+    ("origin", "host", "status"),
+    [
+        ("http://elsewhere.example", "10.0.0.5:8000", 403),
+        ("http://10.0.0.6:8000", "10.0.0.5:8000", 403),
+        ("null", "10.0.0.5:8000", 403),
+        ("http://[", "10.0.0.5:8000", 403),
+        ("http://10.0.0.5:8000", "10.0.0.5:8000", 201),
+        ("https://Lab.example:8443", "lab.example", 201),  # a gateway may leave the port out
+        ("http://[fd00::5]:8000", "[fd00::5]:8000", 201),
+    ],
+)
+async def test_an_origin_says_as_much_where_browsers_say_no_more(
+    serve: Serve, origin: str, host: str, status: int
+) -> None:
+    async with serve(allow_anonymous=True) as client:
+        client.headers = {"Origin": origin, "Host": host}
+        assert (await post_form(client)).status_code == status
+
+
 def test_ids_cannot_be_guessed() -> None:
     ids = [new_id() for _ in range(1000)]
     assert all(re.fullmatch(r"[0-9a-f]{32}", id) for id in ids)
