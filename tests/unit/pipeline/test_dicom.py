@@ -456,21 +456,29 @@ def test_one_sample_of_any_depth(
     np.testing.assert_allclose(screens, truth[0], atol=1)
 
 
+def indexed(data_set: Dataset, bits: int) -> tuple[NDArray[Any], list[tuple[str, Any]]]:
+    """Let the pixels be indices; gives their grey, and the entries by the names of their tables."""
+    palette = with_colours(4, (256,))
+    indices = np.random.default_rng(5).integers(0, 256, screen_shape(data_set), dtype=np.uint8)
+    set_pixels(data_set, indices, SamplesPerPixel=1, PhotometricInterpretation="PALETTE COLOR")
+    tables = []
+    for i, colour in enumerate(("Red", "Green", "Blue")):
+        name = f"{colour}PaletteColorLookupTable"
+        data_set.add_new(f"{name}Descriptor", "US", [256, 0, bits])
+        tables.append((f"{name}Data", palette[:, i].copy()))
+    return expected_luma(palette[cut(indices)]), tables
+
+
 @pytest.mark.parametrize("scale", [257, 1])  # some writers fill only half of the 16 bits
 @pytest.mark.parametrize("compress", [False, True])
 def test_a_palette_is_looked_up(tmp_path: Path, compress: bool, scale: int) -> None:
     truth: list[NDArray[Any]] = []
 
     def edit(data_set: Dataset) -> None:
-        palette = with_colours(4, (256,))
-        indices = np.random.default_rng(5).integers(0, 256, screen_shape(data_set), dtype=np.uint8)
-        truth.append(expected_luma(palette[cut(indices)]))
-        set_pixels(data_set, indices, SamplesPerPixel=1, PhotometricInterpretation="PALETTE COLOR")
-        for i, colour in enumerate(("Red", "Green", "Blue")):
-            name = f"{colour}PaletteColorLookupTable"
-            data_set.add_new(f"{name}Descriptor", "US", [256, 0, 16])
-            words = palette[:, i].astype("<u2") * scale
-            setattr(data_set, f"{name}Data", words.tobytes())
+        grey, tables = indexed(data_set, 16)
+        truth.append(grey)
+        for name, entries in tables:
+            setattr(data_set, name, (entries.astype("<u2") * scale).tobytes())
         if compress:
             data_set.compress(RLELossless)
 
@@ -486,20 +494,15 @@ def test_a_palette_is_looked_up_in_either_byte_order(
     truth: list[NDArray[Any]] = []
 
     def edit(data_set: Dataset) -> None:
-        palette = with_colours(4, (256,))
-        indices = np.random.default_rng(5).integers(0, 256, screen_shape(data_set), dtype=np.uint8)
-        truth.append(expected_luma(palette[cut(indices)]))
-        set_pixels(data_set, indices, SamplesPerPixel=1, PhotometricInterpretation="PALETTE COLOR")
-        for i, colour in enumerate(("Red", "Green", "Blue")):
-            name = f"{colour}PaletteColorLookupTable"
-            data_set.add_new(f"{name}Descriptor", "US", [256, 0, bits])
-            entries = palette[:, i].tobytes()
-            wide = palette[:, i].astype("<u2") * 256 + 9
-            words = np.frombuffer(entries, "<u2") if bits == 8 else wide
+        grey, tables = indexed(data_set, bits)
+        truth.append(grey)
+        for name, entries in tables:
+            wide = entries.astype("<u2") * 256 + 9
+            words = np.frombuffer(entries.tobytes(), "<u2") if bits == 8 else wide
             if as_numbers:
-                data_set.add_new(f"{name}Data", "US", words.tolist())
+                data_set.add_new(name, "US", words.tolist())
             else:
-                data_set.add_new(f"{name}Data", "OW", words.astype(f"{order}u2").tobytes())
+                data_set.add_new(name, "OW", words.astype(f"{order}u2").tobytes())
 
     path = write(tmp_path, edit=edit)
     if order == ">":
