@@ -10,6 +10,7 @@ from app.pipeline.sweep import BLURRED_COLUMNS, Canvas, Change
 from app.pipeline.undecided import Undecided
 
 _FRONT_COLUMNS = 24  # how far from where the bar stood the columns that it has passed may begin
+_NARROW_COLUMNS = 128  # of a screen, where compression leaves too little to tell how it works
 
 
 class GrowingStrip:
@@ -73,10 +74,16 @@ class GrowingStrip:
         self._last = screen
 
     def finish(self) -> tuple[NDArray[np.uint8], tuple[int, ...]]:
-        """Return pixels, shape (rows, columns), and the start of every screen."""
+        """Return pixels, shape (rows, columns), and the start of every screen.
+
+        Raises
+        ------
+        SweepNotOrdered
+        """
         last = self._last
         if last is not None and self._is_blank:
             return last.pixels.copy(), (0,) * len(self._starts)
+        self._refuse_narrow()
         if self._canvas is not None and not self.is_sweep:
             self._settle(self._canvas)
         if self.is_sweep:
@@ -94,6 +101,11 @@ class GrowingStrip:
             pixels[:, at : at + block.shape[1]] = block
             at += block.shape[1]
         return pixels, tuple(self._starts)
+
+    @property
+    def _is_blurred(self) -> bool:
+        """Whether the screens are known to have been compressed with losses, or look like it."""
+        return self._is_lossy or (self._canvas is not None and self._canvas.is_blurred)
 
     @property
     def _is_blank(self) -> bool:
@@ -134,6 +146,20 @@ class GrowingStrip:
             self._blocks.append(screen.last_columns(shift))
             self.columns += shift
 
+    def _refuse_narrow(self) -> None:
+        """Refuse narrow screens after compression that neither scroll nor stand, nor sweep.
+
+        They may have been swept over by a bar of which compression has left nothing.
+        """
+        if self._scrolls or self.is_sweep or self._last is None or not self._is_blurred:
+            return
+        is_open = self._undecided.change is not None
+        if self._last.columns < _NARROW_COLUMNS and (self.joins or is_open):
+            raise SweepNotOrdered(
+                "After compression with losses the screens are too narrow to tell how they follow "
+                "one another. Export the recording without it, or with a wider M-mode."
+            )
+
     def _refuse_bar(self, *screens: Screen) -> None:
         """Refuse screens that have nothing in common but a bar, which has moved."""
         for screen in screens:
@@ -173,6 +199,7 @@ class GrowingStrip:
             if shift is not None:
                 canvas.fill(last)  # which may have waited
             self._stand(canvas)
+            self._is_lossy |= canvas.is_blurred
             self._canvas = None
             self._append(screen, shift)
 

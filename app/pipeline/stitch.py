@@ -47,7 +47,8 @@ def stitch(
     TooLarge
         If it is longer than allowed.
     SweepNotOrdered
-        If a bar sweeps over the screen, and what a screen adds does not begin where it stood.
+        If a bar sweeps over the screen, and what a screen adds does not begin where it stood; or if
+        narrow screens have lost too much to tell whether one does.
     CorruptPixelData
         If a screen cannot be decoded.
     """

@@ -145,7 +145,7 @@ class Canvas:
 
     def __init__(self, screen: Screen, is_blurred: bool) -> None:
         is_faint_run = longest_run(is_faint(screen.pixels)) >= _LEAST_BLURRED_COLUMNS
-        self._is_blurred = is_blurred or is_faint_run
+        self.is_blurred = is_blurred or is_faint_run
         self.pixels = screen.pixels.copy()
         self.known = is_picture(screen.pixels)
 
@@ -188,7 +188,7 @@ class Canvas:
         shown = is_picture(screen.pixels)
         filled = ~self.known & shown
         stretches, count = label(~self.known)
-        for (stretch,) in find_objects(stretches, count) if self._is_blurred else []:
+        for (stretch,) in find_objects(stretches, count) if self.is_blurred else []:
             if filled[stretch].any():
                 filled[max(0, stretch.start - BLURRED_COLUMNS) : stretch.start] = True
         self.draw(screen, np.flatnonzero(filled & shown))
@@ -221,7 +221,7 @@ class Canvas:
         if self._sharp(screen, np.flatnonzero(stayed), rows) < self.least_same_columns:
             return None
         other = new & (changed | ~self.known)
-        if self._is_blurred and other[piece].any():
+        if self.is_blurred and other[piece].any():
             # what is merely blurred behind them will be drawn yet, or stays as it was
             columns = int(np.flatnonzero(other[piece])[-1]) + 1
             piece = piece[:columns]
@@ -237,7 +237,7 @@ class Canvas:
             is_small=within <= few,
             is_other=other,
             is_same=same,
-            is_blurred=self._is_blurred,
+            is_blurred=self.is_blurred,
         )
 
     def _compare(
@@ -256,8 +256,8 @@ class Canvas:
         limit = min(max(1.0, 8 * noise), _SAME * chance)
         same[columns] = difference <= limit
         little[columns] = alike & (difference > 0)
-        self._is_blurred |= longest_run(little) >= _LEAST_BLURRED_COLUMNS
-        changed[columns] = ~alike if self._is_blurred else ~same[columns]
+        self.is_blurred |= longest_run(little) >= _LEAST_BLURRED_COLUMNS
+        changed[columns] = ~alike if self.is_blurred else ~same[columns]
         return same, changed, limit
 
     def _sharp(self, screen: Screen, columns: NDArray[np.int64], rows: Rows) -> int:

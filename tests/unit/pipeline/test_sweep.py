@@ -456,12 +456,13 @@ def test_a_bar_that_creeps_on_is_a_sweep_before_it_has_come_far(bar: int, qualit
 
 @pytest.mark.parametrize("compress", [np.asarray, as_jpeg, as_jpeg_2000])
 @pytest.mark.parametrize("share", [0.04, 0.1, 0.25, 0.45, 0.7])  # of the screen
+@pytest.mark.parametrize("bar", [2, 9])
 @pytest.mark.parametrize("width", [60, 90, 120])
 def test_a_narrow_sweep_comes_out_in_order_or_is_refused(
-    width: int, share: float, compress: Callable[[Pixels], Pixels]
+    width: int, bar: int, share: float, compress: Callable[[Pixels], Pixels]
 ) -> None:
     strip = make_strip(columns=1_500)
-    step, bar = int(share * width), 9
+    step = int(share * width)
     ends = [600 + step * number for number in range(max(6, 2 * width // step))]
     screens = [compressed(screen, compress) for screen in sweep(strip, width, ends, bar)]
     try:
@@ -494,6 +495,22 @@ def test_screens_with_nothing_but_a_bar_in_common_are_refused(
     screens = sweep(make_strip(columns=2_500), WIDTH, [600, 1_210, 1_900], bar)
     with pytest.raises(SweepNotOrdered, match="a bar overwrites them"):
         join(compressed(screen, compress) for screen in screens)
+
+
+@pytest.mark.parametrize("width", [64, 100, 200])
+def test_narrow_screens_that_do_not_overlap_are_joined_where_nothing_is_lost(width: int) -> None:
+    strip = make_strip(columns=1_200)
+    screens = [strip[:, start : start + width] for start in (0, 300, 650)]
+    _, _, growing = join(screens)
+    assert len(growing.joins) == 2
+    jpegs = [compressed(screen, as_jpeg) for screen in screens]
+    if width < 128:
+        with pytest.raises(SweepNotOrdered, match="too narrow"):
+            join(jpegs, blurred=True)
+        scrolling = compressed(strip[:, 650 + width // 2 : 650 + width // 2 + width], as_jpeg)
+        jpegs.append(scrolling)  # now they are known to scroll
+    _, _, growing = join(jpegs, blurred=True)
+    assert len(growing.joins) == 2
 
 
 @pytest.mark.parametrize("compress", [np.asarray, as_jpeg])
