@@ -33,10 +33,8 @@ def find_bars(pixels: NDArray[np.uint8]) -> list[tuple[int, int]]:
     list of (int, int)
         First column of each, and the one after its last; of one eighth of the screen at most.
     """
-    shown = np.flatnonzero(is_picture(pixels))
-    gaps = np.flatnonzero(np.diff(shown) > 2)
-    bars = [(int(shown[gap]) + 1, int(shown[gap + 1])) for gap in gaps]
-    return [(a, b) for a, b in bars if b - a <= pixels.shape[1] // 8]
+    gaps = _gaps(is_picture(pixels))
+    return [(first, end) for first, end in gaps if end - first <= pixels.shape[1] // 8]
 
 
 def find_bar(pixels: NDArray[np.uint8]) -> tuple[int, int] | None:
@@ -52,12 +50,17 @@ def find_bar(pixels: NDArray[np.uint8]) -> tuple[int, int] | None:
         Its first column, and the one after its last, of a quarter of the screen at most; None
         where there is none, or several.
     """
-    shown = np.flatnonzero(~bridged(~is_picture(pixels)))
-    gaps = np.flatnonzero(np.diff(shown) > 2)
+    gaps = _gaps(~bridged(~is_picture(pixels)))
     if len(gaps) != 1:
         return None
-    first, end = int(shown[gaps[0]]) + 1, int(shown[gaps[0] + 1])
+    first, end = gaps[0]
     return (first, end) if end - first <= pixels.shape[1] // 4 else None
+
+
+def _gaps(shown: NDArray[np.bool_]) -> list[tuple[int, int]]:
+    """Find the stretches of two columns or more between columns that are marked."""
+    at = np.flatnonzero(shown)
+    return [(int(at[i]) + 1, int(at[i + 1])) for i in np.flatnonzero(np.diff(at) > 2)]
 
 
 def without_specks(marked: NDArray[np.bool_]) -> NDArray[np.bool_]:

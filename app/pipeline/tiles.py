@@ -77,8 +77,8 @@ def end_of_tiles(encoded: bytes, header: int) -> int:
 
 def _count_tiles(encoded: bytes, header: int) -> int:
     """Count the tiles that the grid cuts the image into (B.3)."""
-    size: tuple[int, ...] = struct.unpack_from(">8I", encoded, header + 6)
-    right, bottom, left, top, width, height, first_left, first_top = size
+    size: tuple[int, ...] = _SIZE_HEAD.unpack_from(encoded, header + 6)
+    right, bottom, left, top, width, height, first_left, first_top, _ = size
     if not (
         first_left <= left < first_left + width
         and first_top <= top < first_top + height
@@ -127,8 +127,8 @@ def _most_zeros(encoded: bytes, segments: dict[int, int]) -> int | None:
 
 def _is_blanked(encoded: bytes, start: int, end: int, most_zeros: int) -> bool:
     """Whether a tile-part ends in more zeros than that, and does not change how it is coded."""
-    zeros = end - start - len(encoded[start:end].rstrip(b"\0"))
-    if zeros <= most_zeros:
+    tail = end - most_zeros - 1
+    if tail < start or any(encoded[tail:end]):
         return False
     at = start + _LEAST_PART_BYTES
     while (marker := _marker(encoded, at)) != _START_OF_DATA:

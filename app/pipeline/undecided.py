@@ -29,7 +29,7 @@ class Undecided:
     is_cursor: bool = False
     ends: list[tuple[int, int]] = field(default_factory=list)
     grows: bool = False
-    _first: int = 0
+    _first_overwritten: int = 0
     _was_other: NDArray[np.bool_] | None = None
 
     def look_at(self, number: int, change: Change | None) -> bool:
@@ -46,8 +46,8 @@ class Undecided:
         if change is None or self.is_cursor or change.shows_sweep or not change.may_be_sweep:
             return False
         if change.is_one_stretch:
-            self._first = self._first or change.overwritten
-            self.grows = change.continues(self._first)
+            self._first_overwritten = self._first_overwritten or change.overwritten
+            self.grows = change.continues(self._first_overwritten)
         if self.grows:
             return False
         self.change = change

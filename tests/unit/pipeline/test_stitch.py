@@ -1,6 +1,5 @@
 """Stitching against the strip and the starts that the screens were cut from."""
 
-import io
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +15,7 @@ from app.pipeline.limits import Limits
 from app.pipeline.registration import Screen, find_shift
 from app.pipeline.results import Strip
 from app.pipeline.stitch import stitch
+from models.simulation.artefacts import jpeg
 from models.simulation.recording import simulate_recording
 from models.simulation.scanner import Encoding, Layout, write_screens
 from tests.strips import make_strip
@@ -223,9 +223,7 @@ def test_a_cursor_on_narrow_screens_hides_no_overlap(
         screen = strip[:, start : start + width].copy()
         screen[:, width // 3 : width // 3 + 2] = 255
         if quality:
-            encoded = io.BytesIO()
-            Image.fromarray(screen).save(encoded, "JPEG", quality=quality)
-            screen = np.asarray(Image.open(encoded))
+            screen = jpeg(screen, quality)
         screens.append(Screen(screen))
     assert find_shift(*screens) == shift
 
